@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "judge.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <regex>
+#include <sstream>
+
+#include <sys/wait.h>
+
+std::string read_file(const std::string &path)
+{
+	std::ifstream in(path, std::ios::binary);
+	std::ostringstream text;
+
+	text << in.rdbuf();
+	return text.str();
+}
+
+std::vector<std::string> lines_of(std::string_view text)
+{
+	std::vector<std::string> lines;
+
+	while (!text.empty()) {
+		const size_t end = text.find('\n');
+		std::string line(text.substr(0, end));
+
+		while (!line.empty() && line.back() == '\r')
+			line.pop_back();
+		lines.push_back(std::move(line));
+		if (end == text.npos)
+			break;
+		text.remove_prefix(end + 1);
+	}
+	return lines;
+}
+
+/* What init.cpp puts before the name of a test. */
+static constexpr std::string_view suite = "selftests: execmem: ";
+
+/* A result line without its indentation; false when it is something else. */
+static bool parse_result_line(std::string_view line, test_result &result)
+{
+	result.ok = line.starts_with("ok ");
+	if (!result.ok && !line.starts_with("not ok "))
+		return false;
+	line.remove_prefix(result.ok ? 3 : 7);
+
+	const size_t digits = line.find_first_not_of("0123456789");
+
+	if (digits == 0)
+		return false;
+	line.remove_prefix(digits == line.npos ? line.size() : digits);
+
+	const size_t hash = line.find('#');
+	std::string_view name = line.substr(0, hash);
+
+	while (name.starts_with(' ') || name.starts_with('-'))
+		name.remove_prefix(1);
+	while (name.ends_with(' '))
+		name.remove_suffix(1);
+	if (name.starts_with(suite))
+		name.remove_prefix(suite.size());
+	result.name = name;
+	if (hash != line.npos) {
+		line.remove_prefix(hash + 1);
+		while (line.starts_with(' '))
+			line.remove_prefix(1);
+		result.note = line;
+		result.skip = line.starts_with("SKIP");
+	}
+	return true;
+}
+
+std::vector<test_result> parse_results(std::string_view ktap)
+{
+	std::vector<test_result> tests;
+	test_result current;
+
+	for (const auto &line : lines_of(ktap)) {
+		test_result r;
+		double seconds;
+		char name[256];
+
+		if (sscanf(line.c_str(), "# time %255s %lf", name, &seconds) == 2) {
+			current.seconds = seconds;
+		} else if (line.starts_with("  ") && !line.starts_with("   ") &&
+			   parse_result_line(std::string_view(line).substr(2), r)) {
+			(r.skip ? current.skipped : r.ok ? current.passed : current.failed)++;
+		} else if (parse_result_line(line, r)) {
+			r.passed = current.passed;
+			r.failed = current.failed;
+			r.skipped = current.skipped;
+			r.seconds = current.seconds;
+			tests.push_back(r);
+			current = {};
+		}
+	}
+	return tests;
+}
+
+/*
+ * What must not be in a console log, whatever the tests say. "WARNING: " and
+ * "BUG: " take lockdep, KASAN, kmemleak's own faults and soft lockups along.
+ */
+static const char *const splats =
+	"BUG: |BUG at |WARNING: |\\bOops[: ]|Kernel panic|Call Trace:|Call trace:|"
+	"general protection fault|[Uu]nable to handle |Internal error: |"
+	"rcu: INFO: |self-detected stall|detected stalls|blocked for more than|"
+	"possible recursive locking|inconsistent lock state|suspicious RCU usage|"
+	"sleeping function called|scheduling while atomic|kmemleak: [1-9][0-9]* new|"
+	"KASAN: |UBSAN: |invalid opcode: |segfault at .*init|"
+	"FAILED, [0-9]* W\\+X pages|insecure W\\+X|ODEBUG: ";
+
+static std::vector<std::string> find_splats(std::string_view console)
+{
+	/* the command line, repeated in the log, must not look like a splat */
+	static const std::regex splat(splats), harmless("Kernel command line|Command line: ");
+	std::vector<std::string> found;
+
+	for (const auto &line : lines_of(console))
+		if (std::regex_search(line, splat) && !std::regex_search(line, harmless))
+			found.push_back(line);
+	return found;
+}
+
+static std::string quoted(const std::string &path)
+{
+	std::string q = "'";
+
+	for (char c : path)
+		q += c == '\'' ? std::string("'\\''") : std::string(1, c);
+	return q + "'";
+}
+
+/* Returns what kunit.py says against the document; empty when it is content. */
+static std::string ask_kunit(const std::string &file, const std::string &tree)
+{
+	const std::string command = "cd " + quoted(tree) +
+		" && python3 tools/testing/kunit/kunit.py parse " + quoted(file) + " 2>&1";
+	std::string last, text;
+	char buffer[4096];
+	FILE *pipe = popen(command.c_str(), "r");
+
+	if (!pipe)
+		return "kunit.py could not be started";
+	while (fgets(buffer, sizeof(buffer), pipe))
+		text += buffer;
+
+	const int status = pclose(pipe);
+
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return "";
+	for (const auto &line : lines_of(text))
+		if (line.find("Testing complete") != line.npos || line.find("rror") != line.npos)
+			last = line;
+	return "kunit.py parse refuses the results" + (last.empty() ? "" : ": " + last);
+}
+
+verdict judge(const std::string &dir, const std::string &tree)
+{
+	const std::string ktap = read_file(dir + "/result.ktap");
+	std::string status = read_file(dir + "/status");
+	verdict v;
+
+	while (status.ends_with('\n'))
+		status.pop_back();
+	v.tests = parse_results(ktap);
+
+	if (status != "exited " + std::to_string(orderly_exit))
+		v.problems.push_back("guest did not end in an orderly way: " +
+				     (status.empty() ? "no exit status" : status));
+	if (ktap.find("\n# end-of-run\n") == ktap.npos)
+		v.problems.push_back("result channel has no end marker");
+
+	for (const auto &t : v.tests)
+		if (!t.ok || t.failed)
+			v.problems.push_back("failed: " + t.name +
+					     (t.note.empty() ? "" : " (" + t.note + ")"));
+
+	if (const std::string complaint = ask_kunit(dir + "/result.ktap", tree); !complaint.empty())
+		v.problems.push_back(complaint);
+
+	const auto found = find_splats(read_file(dir + "/console.log"));
+
+	for (size_t i = 0; i < found.size() && i < 5; i++)
+		v.problems.push_back("splat in the console log: " + found[i]);
+	if (found.size() > 5)
+		v.problems.push_back("... and " + std::to_string(found.size() - 5) + " more splat lines");
+
+	for (const auto &line : lines_of(read_file(dir + "/host.log")))
+		if (line.starts_with("summary "))
+			v.summary.push_back(line.substr(8));
+	return v;
+}
+
+bool print_verdict(const verdict &v)
+{
+	printf("\n%-28s %-6s %7s %7s %7s %8s\n", "test", "result", "passed", "failed", "skipped",
+	       "seconds");
+	for (const auto &t : v.tests) {
+		printf("%-28s %-6s %7u %7u %7u %8.1f", t.name.c_str(),
+		       t.skip ? "SKIP" : t.ok && !t.failed ? "ok" : "FAIL",
+		       t.passed, t.failed, t.skipped, t.seconds);
+		printf(t.note.empty() ? "\n" : "  # %s\n", t.note.c_str());
+	}
+	if (!v.summary.empty())
+		printf("\nWhere run-time text lies:\n");
+	for (const auto &line : v.summary)
+		printf("  %s\n", line.c_str());
+	printf("\n");
+	for (const auto &problem : v.problems)
+		printf("PROBLEM: %s\n", problem.c_str());
+	return v.problems.empty();
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The verdict on one run of the guest, from the files that it left behind. */
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+/* One test of the guest, as the result channel reported it. */
+struct test_result {
+	std::string name;
+	std::string note;	/* what follows '#' in its result line */
+	unsigned passed = 0, failed = 0, skipped = 0;	/* its subtests */
+	bool ok = false, skip = false;
+	double seconds = 0;
+};
+
+struct verdict {
+	std::vector<test_result> tests;
+	std::vector<std::string> problems;	/* empty: the run is good */
+	std::vector<std::string> summary;	/* the guest's own closing lines */
+};
+
+/* What QEMU's exit status is after an orderly end of the guest. */
+constexpr int orderly_exit = 85;
+
+std::string read_file(const std::string &path);
+std::vector<std::string> lines_of(std::string_view text);
+
+/* What an incomplete or complete result channel says. */
+std::vector<test_result> parse_results(std::string_view ktap);
+
+/*
+ * Judges DIR/{console.log,result.ktap,status,host.log} with the help of
+ * TREE/tools/testing/kunit/kunit.py.
+ */
+verdict judge(const std::string &dir, const std::string &tree);
+
+/* Prints tests, summary and problems; returns true when the run is good. */
+bool print_verdict(const verdict &v);

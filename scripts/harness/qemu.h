@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* One QEMU process: its channels, its monitor and its memory. */
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sys/types.h>
+
+struct guest_setup {
+	std::string arch, kernel, initrd, append, dir;
+	/* tcg gives every machine the same guest; kvm is the faster choice */
+	std::string accel = "tcg";
+	unsigned memory_mb = 1024, cpus = 2;
+};
+
+class qemu {
+public:
+	/* Starts it; exits with one line on stderr when that fails. */
+	explicit qemu(const guest_setup &setup);
+	~qemu();
+	qemu(const qemu &) = delete;
+	qemu &operator=(const qemu &) = delete;
+
+	/* "exited N" or "killed by signal N" once it has ended. */
+	std::optional<std::string> ended();
+	void kill();
+
+	/* The guest's request port, a byte stream in both directions. */
+	int host_port() const { return port; }
+
+	void stop();
+	void cont();
+	/* A command of the human monitor; the text that it prints. */
+	std::string monitor(const std::string &command);
+
+	/* Every value of a system register, one for each CPU (arm64 only). */
+	std::vector<std::uint64_t> arm_register(const std::string &name);
+
+	/* 8 bytes of guest-physical memory; nothing where there is no RAM. */
+	std::optional<std::uint64_t> phys64(std::uint64_t address) const;
+
+private:
+	std::string qmp_command(const std::string &json);
+	std::string qmp_read();
+
+	pid_t pid = -1;
+	int qmp = -1, port = -1;
+	std::string qmp_pending;
+	std::optional<std::string> end;
+	unsigned char *ram = nullptr;
+	std::uint64_t ram_size = 0, ram_start = 0;
+	std::string gdb_socket;
+};

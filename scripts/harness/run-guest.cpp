@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Boots a kernel in QEMU, watches the tests that run in it, answers their
+ * questions, and judges the run.
+ *
+ * The guest has three channels: the console (progress and splats), the
+ * virtio-serial port execmem.result (one KTAP document, written by init.cpp),
+ * and the port execmem.host, on which tests ask the host:
+ *
+ *   alias LABEL     is any executable page writable now? Answers "# ..." lines
+ *                   and then one line "ok ...", "not ok ..." or "skip REASON"
+ *   note TEXT       kept in host.log; answered "ok"
+ *   summary TEXT    printed after the table of tests; answered "ok"
+ *
+ * A guest that is lost, silent or too slow is a failure.
+ */
+#include "judge.h"
+#include "pagetables.h"
+#include "qemu.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace {
+
+struct settings {
+	guest_setup guest;
+	std::string tree, tests;
+	double boot_timeout = 120;
+	/* how much slower than the default kernel the tests may be */
+	double slow = 1;
+};
+
+double now()
+{
+	timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
+}
+
+double started;
+
+void progress(const std::string &what)
+{
+	printf("[%6.1f s] %s\n", now() - started, what.c_str());
+	fflush(stdout);
+}
+
+/* Follows the result file while QEMU appends to it. */
+class result_watch {
+public:
+	explicit result_watch(const settings &s) : path(s.guest.dir + "/result.ktap"),
+		slow(s.slow), deadline(now() + s.boot_timeout) {}
+
+	/* Reads what is new; true when anything was. */
+	void look()
+	{
+		const std::string text = read_file(path);
+		std::string_view rest(text);
+
+		rest.remove_prefix(std::min(used, rest.size()));
+		for (size_t end; (end = rest.find('\n')) != rest.npos; ) {
+			line(std::string(rest.substr(0, end)));
+			rest.remove_prefix(end + 1);
+			used += end + 1;
+		}
+	}
+
+	/* Why the guest must be given up, if it must. */
+	std::string overdue() const
+	{
+		if (now() < deadline)
+			return "";
+		return current.empty() ? "timeout: no sign of life from the guest's init" :
+			"timeout: " + current + " did not end, nor did the guest stop it";
+	}
+
+	void heartbeat()
+	{
+		if (now() - last_line < 20)
+			return;
+		progress(current.empty() ? "booting" : "still in " + current);
+		last_line = now();
+	}
+
+private:
+	void line(const std::string &text)
+	{
+		char name[256];
+		int timeout;
+
+		if (text.starts_with("1..")) {
+			total = atoi(text.c_str() + 3);
+			progress("guest is up, " + std::to_string(total) + " checks");
+			deadline = now() + 60 * slow;
+			current = "init";
+			last_line = now();
+		} else if (sscanf(text.c_str(), "# start %255s %d", name, &timeout) == 2) {
+			current = name;
+			/* the guest stops it first, if there still is a guest */
+			deadline = now() + timeout * slow + 60 * slow;
+		} else if (text.starts_with("ok ") || text.starts_with("not ok ")) {
+			progress("[" + std::to_string(++number) + "/" + std::to_string(total) +
+				 "] " + text);
+			last_line = now();
+		} else if (text == "# end-of-run") {
+			current = "shutdown";
+			deadline = now() + 60 * slow;
+		}
+	}
+
+	const std::string path;
+	const double slow;
+	double deadline, last_line = now();
+	std::string current;
+	size_t used = 0;
+	int total = 0, number = 0;
+};
+
+/* The other end of execmem.host. */
+class host_service {
+public:
+	host_service(qemu &guest, const settings &s) : guest(guest), arch(s.guest.arch),
+		log(fopen((s.guest.dir + "/host.log").c_str(), "w")) {}
+	~host_service() { if (log) fclose(log); }
+
+	void serve(int wait_ms)
+	{
+		pollfd p { guest.host_port(), POLLIN, 0 };
+		char buffer[4096];
+
+		if (poll(&p, 1, wait_ms) <= 0)
+			return;
+
+		ssize_t n = recv(guest.host_port(), buffer, sizeof(buffer), MSG_DONTWAIT);
+
+		if (n <= 0) {
+			usleep(static_cast<useconds_t>(wait_ms) * 1000);
+			return;
+		}
+		pending.append(buffer, static_cast<size_t>(n));
+		for (size_t end; (end = pending.find('\n')) != pending.npos; ) {
+			request(pending.substr(0, end));
+			pending.erase(0, end + 1);
+		}
+	}
+
+private:
+	void answer(const std::string &text)
+	{
+		const std::string line = text + "\n";
+
+		send(guest.host_port(), line.data(), line.size(), MSG_NOSIGNAL);
+	}
+
+	void request(const std::string &line)
+	{
+		fprintf(log, "%s\n", line.c_str());
+		if (!line.starts_with("alias")) {
+			answer(line.starts_with("note ") || line.starts_with("summary ") ? "ok" :
+			       "not ok unknown request: " + line);
+			fflush(log);
+			return;
+		}
+
+		const double start = now();
+
+		guest.stop();
+		const oracle_answer a = check_aliases(guest, arch);
+		guest.cont();
+
+		for (const auto &detail : a.details) {
+			fprintf(log, "  %s\n", detail.c_str());
+			answer("# " + detail);
+		}
+
+		const std::string last = (a.kind == oracle_answer::ok ? "ok " :
+			a.kind == oracle_answer::skip ? "skip " : "not ok ") + a.text;
+
+		fprintf(log, "  %s (%.1f s)\n", last.c_str(), now() - start);
+		fflush(log);
+		answer(last);
+	}
+
+	qemu &guest;
+	const std::string arch;
+	FILE *log;
+	std::string pending;
+};
+
+/* Runs the guest and leaves its files, among them how it ended, in the directory. */
+void run(const settings &s)
+{
+	for (const char *file : { "/console.log", "/result.ktap", "/host.log", "/status" })
+		unlink((s.guest.dir + file).c_str());
+
+	qemu guest(s.guest);
+	host_service host(guest, s);
+	result_watch watch(s);
+	std::string status;
+
+	while (status.empty()) {
+		host.serve(200);
+		watch.look();
+		watch.heartbeat();
+		if (auto end = guest.ended())
+			status = *end;
+		else
+			status = watch.overdue();
+	}
+	guest.kill();
+	watch.look();
+	if (FILE *f = fopen((s.guest.dir + "/status").c_str(), "w")) {
+		fprintf(f, "%s\n", status.c_str());
+		fclose(f);
+	}
+	progress("guest ended: " + status);
+}
+
+[[noreturn]] void usage()
+{
+	fputs("usage: run-guest --arch x86_64|arm64 --dir DIR --tree KERNEL-TREE --kernel FILE\n"
+	      "                 --initrd FILE [--append ARGS] [--tests A,B] [--memory MB]\n"
+	      "                 [--cpus N] [--boot-timeout SECONDS] [--slow FACTOR]\n"
+	      "                 [--accel tcg|kvm]\n"
+	      "       run-guest --judge DIR --tree KERNEL-TREE\n", stderr);
+	exit(2);
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+	static const option options[] = {
+		{ "arch", 1, nullptr, 'a' }, { "dir", 1, nullptr, 'd' },
+		{ "tree", 1, nullptr, 't' }, { "kernel", 1, nullptr, 'k' },
+		{ "initrd", 1, nullptr, 'i' }, { "append", 1, nullptr, 'p' },
+		{ "tests", 1, nullptr, 'T' }, { "memory", 1, nullptr, 'm' },
+		{ "cpus", 1, nullptr, 'c' }, { "boot-timeout", 1, nullptr, 'b' },
+		{ "slow", 1, nullptr, 's' }, { "judge", 1, nullptr, 'j' },
+		{ "accel", 1, nullptr, 'A' }, {}
+	};
+	settings s;
+	std::string judged, append;
+
+	for (int c; (c = getopt_long(argc, argv, "", options, nullptr)) != -1; ) {
+		switch (c) {
+		case 'a': s.guest.arch = optarg; break;
+		case 'd': s.guest.dir = optarg; break;
+		case 't': s.tree = optarg; break;
+		case 'k': s.guest.kernel = optarg; break;
+		case 'i': s.guest.initrd = optarg; break;
+		case 'p': append = optarg; break;
+		case 'T': s.tests = optarg; break;
+		case 'm': s.guest.memory_mb = static_cast<unsigned>(atoi(optarg)); break;
+		case 'c': s.guest.cpus = static_cast<unsigned>(atoi(optarg)); break;
+		case 'b': s.boot_timeout = atof(optarg); break;
+		case 's': s.slow = atof(optarg); break;
+		case 'A': s.guest.accel = optarg; break;
+		case 'j': judged = optarg; break;
+		default: usage();
+		}
+	}
+	signal(SIGPIPE, SIG_IGN);
+	started = now();
+
+	if (judged.empty()) {
+		if (s.guest.dir.empty() || s.guest.kernel.empty() || s.guest.initrd.empty() ||
+		    s.tree.empty() || (s.guest.arch != "x86_64" && s.guest.arch != "arm64"))
+			usage();
+		s.guest.append = std::string(s.guest.arch == "arm64" ? "console=ttyAMA0" :
+					     "console=ttyS0") +
+			" panic=-1 oops=panic panic_on_warn=1 hung_task_panic=1 execmem.slow=" +
+			std::to_string(static_cast<int>(s.slow)) +
+			(s.tests.empty() ? "" : " execmem.tests=" + s.tests) +
+			(append.empty() ? "" : " " + append);
+		run(s);
+		judged = s.guest.dir;
+	} else if (s.tree.empty()) {
+		usage();
+	}
+
+	const bool good = print_verdict(judge(judged, s.tree));
+
+	printf("run: %s\n", good ? "good" : "BAD");
+	return good ? 0 : 1;
+}

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Put run-time kernel text of every kind to use at once: modules, BPF
+ * programs and trampolines, kprobes (also jump-optimised ones), ftrace
+ * trampolines.  What the kernel lacks is left out and said so.
+ */
+#ifndef EXECMEM_LOAD_HPP
+#define EXECMEM_LOAD_HPP
+
+#include <memory>
+
+#include "bpf.hpp"
+#include "common.hpp"
+
+/* -------------------------------------------------------------- kprobes */
+
+static inline bool have_kprobe_events()
+{
+	return exists(tracefs("kprobe_events"));
+}
+
+/* The getppid system call: tests can call it and hardly anybody else does. */
+static inline std::string getppid_symbol(const kallsyms &ks)
+{
+	for (const char *s : { "__x64_sys_getppid", "__arm64_sys_getppid", "__s390x_sys_getppid",
+			       "__ia32_sys_getppid", "__se_sys_getppid", "sys_getppid" })
+		if (ks.has(s))
+			return s;
+	return "";
+}
+
+/* A kprobe event; gone with the object. */
+struct kprobe_event {
+	std::string name;
+	int err = -ENOENT;
+
+	/* @what: "SYMBOL+OFFSET" or "MODULE:SYMBOL"; @type: "p" or "r". */
+	kprobe_event(const std::string &n, const std::string &what, const char *type = "p")
+		: name(n)
+	{
+		err = append(tracefs("kprobe_events"),
+			     std::string(type) + ":execmem/" + name + " " + what + "\n");
+	}
+
+	~kprobe_event() { remove(); }
+	kprobe_event(const kprobe_event &) = delete;
+	kprobe_event &operator=(const kprobe_event &) = delete;
+
+	std::string dir() const { return tracefs("events/execmem/" + name); }
+	int enable(bool on) const { return spit(dir() + "/enable", on ? "1" : "0"); }
+
+	int remove()
+	{
+		if (err)
+			return err;
+		enable(false);
+		err = -ENODEV;
+		return append(tracefs("kprobe_events"), "-:execmem/" + name + "\n");
+	}
+
+	/* Hits and misses of kprobe_profile, -1 when it has no such event. */
+	std::pair<s64, s64> counts() const
+	{
+		for (const std::string &line : split(slurp(tracefs("kprobe_profile")).value_or(""))) {
+			std::vector<std::string> w = words(line);
+
+			if (w.size() == 3 && w[0] == name)
+				return { atoll(w[1].c_str()), atoll(w[2].c_str()) };
+		}
+		return { -1, -1 };
+	}
+};
+
+/*
+ * An enabled kprobe behind the entry of @symbol: at the entry it would be
+ * handled by ftrace and need no instruction slot.  Which offsets are
+ * instruction boundaries is for the kernel to say.
+ */
+static inline std::unique_ptr<kprobe_event> kprobe_inside(const std::string &name, const std::string &symbol,
+							 unsigned int first = 1, unsigned int last = 40)
+{
+	for (unsigned int off = first; off <= last; off++) {
+		auto ev = std::make_unique<kprobe_event>(name, symbol + format("+%u", off));
+
+		if (ev->err)
+			continue;
+		if (ev->enable(true))
+			continue;
+		/* "[FTRACE]" in the list: still the entry. */
+		std::string list = slurp(debugfs("kprobes/list")).value_or("");
+		size_t at = list.find(symbol.substr(symbol.find(':') + 1) + format("+0x%x ", off));
+
+		if (at != list.npos && list.substr(at, list.find('\n', at) - at).find("[FTRACE]") != list.npos)
+			continue;
+		return ev;
+	}
+	return nullptr;
+}
+
+/* --------------------------------------------------------------- ftrace */
+
+static inline bool have_function_tracer()
+{
+	auto t = slurp(tracefs("available_tracers"));
+
+	return t && (" " + *t).find(" function ") != std::string::npos &&
+		exists(tracefs("set_ftrace_filter"));
+}
+
+/* A trace instance that traces one function: an ftrace_ops of its own. */
+struct trace_instance {
+	std::string dir;
+	int err = 0;
+
+	trace_instance(const std::string &name, const std::string &function)
+		: dir(tracefs("instances/" + name))
+	{
+		if (mkdir(dir.c_str(), 0755)) {
+			err = -errno;
+			dir.clear();
+			return;
+		}
+		/* Without the setting, 6.1 instances cost 1.4 MB a CPU. */
+		spit(dir + "/buffer_size_kb", "16");
+		err = spit(dir + "/set_ftrace_filter", function);
+		if (!err)
+			err = spit(dir + "/current_tracer", "function");
+	}
+
+	~trace_instance() { remove(); }
+	trace_instance(const trace_instance &) = delete;
+	trace_instance &operator=(const trace_instance &) = delete;
+
+	int remove()
+	{
+		if (dir.empty())
+			return 0;
+		spit(dir + "/current_tracer", "nop");
+		int e = rmdir(dir.c_str()) ? -errno : 0;
+		dir.clear();
+		return e;
+	}
+
+	std::string trace() const { return slurp(dir + "/trace").value_or(""); }
+
+	size_t count(const std::string &function) const
+	{
+		std::string t = trace(), needle = ": " + function + " <-";
+		size_t n = 0;
+
+		for (size_t at = 0; (at = t.find(needle, at)) != t.npos; at++)
+			n++;
+		return n;
+	}
+};
+
+/* --------------------------------------------------------- all together */
+
+struct live_load {
+	static constexpr unsigned int nr_modules = 100, nr_bpf = 100, nr_kprobes = 20, nr_instances = 8;
+
+	std::unique_ptr<module_clones> modules;
+	std::vector<unique_fd> bpf_progs;
+	std::vector<unique_fd> bpf_links;
+	std::vector<std::unique_ptr<kprobe_event>> kprobes;
+	std::vector<std::unique_ptr<trace_instance>> instances;
+	std::string error;	/* what should have worked and did not */
+
+	explicit live_load(unsigned int percent = 100)
+	{
+		kallsyms ks;
+
+		if (have_modules()) {
+			modules = std::make_unique<module_clones>(nr_modules * percent / 100);
+			if (modules->err)
+				note("modules", modules->err);
+		}
+		if (need_jit().verdict == result::PASS)
+			load_bpf(nr_bpf * percent / 100);
+		if (have_kprobe_events())
+			load_kprobes(ks, std::max(2u, nr_kprobes * percent / 100));
+		if (have_function_tracer())
+			load_ftrace(ks, std::max(2u, nr_instances * percent / 100));
+		diag("live: %zu modules, %zu BPF programs, %zu BPF trampolines, %zu kprobes, %zu ftrace instances",
+		     modules ? modules->names.size() : 0, bpf_progs.size(), bpf_links.size(),
+		     kprobes.size(), instances.size());
+	}
+
+private:
+	void note(const char *what, int err)
+	{
+		if (error.empty())
+			error = format("%s: %s", what, strerror(-err));
+	}
+
+	void load_bpf(unsigned int n)
+	{
+		for (unsigned int i = 0; i < n; i++) {
+			int fd = bpf_prog_load(bpf_return(i, 4 + i * 8));
+
+			if (fd < 0)
+				return note("BPF program", fd);
+			bpf_progs.emplace_back(fd);
+		}
+		if (need_bpf_trampolines().verdict != result::PASS)
+			return;
+		for (const char *func : { "bpf_fentry_test1", "bpf_fentry_test2", "bpf_fentry_test3" }) {
+			int fd = bpf_tracing_load(func, BPF_TRACE_FENTRY, bpf_return(0));
+
+			if (fd == -ENOENT)	/* CONFIG_NET has them */
+				continue;
+			if (fd < 0)
+				return note("fentry program", fd);
+			unique_fd prog(fd);
+			int link = bpf_attach(fd);
+
+			/* No trampolines on this architecture. */
+			if (link == -enotsupp || link == -EOPNOTSUPP)
+				return;
+			if (link < 0)
+				return note("fentry attach", link);
+			bpf_links.emplace_back(link);
+		}
+	}
+
+	void load_kprobes(const kallsyms &ks, unsigned int n)
+	{
+		static const char * const functions[] = {
+			"vfs_read", "vfs_write", "vfs_open", "vfs_statx", "ksys_read",
+			"ksys_write", "do_sys_openat2", "do_truncate", "vfs_mkdir",
+			"vfs_rmdir", "vfs_unlink", "vfs_link", "vfs_symlink", "vfs_rename",
+			"vfs_fsync_range", "vfs_getattr", "dput", "mntput", "iput", "fput",
+			"filp_close", "kernel_read", "kernel_write", "vfs_readlink",
+		};
+
+		for (const char *f : functions) {
+			if (kprobes.size() >= n)
+				break;
+			if (!ks.has(f))
+				continue;
+			auto ev = kprobe_inside(format("load%zu", kprobes.size()), f);
+
+			if (ev)
+				kprobes.push_back(std::move(ev));
+		}
+		if (kprobes.empty())
+			note("no kprobe could be placed", -EINVAL);
+		if (modules && !modules->names.empty()) {
+			auto ev = kprobe_inside("load_mod", modules->names[0] + ":execmem_clone_work");
+
+			if (ev)
+				kprobes.push_back(std::move(ev));
+			else
+				note("no kprobe in a module", -EINVAL);
+		}
+	}
+
+	void load_ftrace(const kallsyms &ks, unsigned int n)
+	{
+		std::string fn = getppid_symbol(ks);
+
+		if (fn.empty())
+			return note("no getppid in kallsyms", -ENOENT);
+		for (unsigned int i = 0; i < n; i++) {
+			auto t = std::make_unique<trace_instance>(format("execmem%u", i), fn);
+
+			if (t->err)
+				return note("trace instance", t->err);
+			instances.push_back(std::move(t));
+		}
+	}
+
+	static constexpr int enotsupp = 524;
+};
+
+#endif /* EXECMEM_LOAD_HPP */

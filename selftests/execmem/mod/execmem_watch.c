@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Watch every change of kernel page permissions: at the entry to and the
+ * return from set_memory_*(), and where vmalloc hands out a new area, look at
+ * the page table itself.  A page that is writable and executable then is a
+ * violation, however short it lasts.
+ */
+#include <linux/kprobes.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/vmalloc.h>
+#include <asm/pgtable.h>
+
+#include "lookup.h"
+
+static atomic_t nr_transitions, nr_violations;
+
+struct violation {
+	unsigned long addr;
+	unsigned long caller;
+	const char *where;
+	u64 pte;
+};
+
+#define MAX_VIOLATIONS 32
+static struct violation violations[MAX_VIOLATIONS];
+
+struct call {
+	unsigned long addr;
+	unsigned long caller;
+	int pages;
+};
+
+static void look(unsigned long addr, int pages, const char *where, unsigned long caller)
+{
+	int i;
+
+	atomic_inc(&nr_transitions);
+	for (i = 0; i < pages && i < 512; i++, addr += PAGE_SIZE) {
+		unsigned int level;
+		pte_t *pte = lookup_address(addr, &level);
+		u64 val;
+		int n;
+
+		if (!pte)
+			continue;
+		val = pte_val(READ_ONCE(*pte));
+		if (!(val & _PAGE_PRESENT) || !(val & _PAGE_RW) || (val & _PAGE_NX))
+			continue;
+		n = atomic_inc_return(&nr_violations) - 1;
+		if (n < MAX_VIOLATIONS) {
+			violations[n].addr = addr;
+			violations[n].caller = caller;
+			violations[n].pte = val;
+			violations[n].where = where;
+		}
+		return;
+	}
+}
+
+static int set_memory_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	struct call *c = (struct call *)ri->data;
+
+	c->addr = regs_get_kernel_argument(regs, 0) & PAGE_MASK;
+	c->pages = regs_get_kernel_argument(regs, 1);
+	c->caller = *(unsigned long *)kernel_stack_pointer(regs);
+	return 0;
+}
+
+static unsigned long return_address(struct kretprobe_instance *ri)
+{
+	return get_kretprobe_retaddr(ri);
+}
+
+static int set_memory_return(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	struct call *c = (struct call *)ri->data;
+
+	look(c->addr, c->pages, get_kretprobe(ri)->kp.symbol_name, return_address(ri));
+	return 0;
+}
+
+static int nx_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	set_memory_entry(ri, regs);
+	look(((struct call *)ri->data)->addr, ((struct call *)ri->data)->pages,
+	     "before set_memory_nx", return_address(ri));
+	return 0;
+}
+
+static int alloc_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	return 0;
+}
+
+static int alloc_return(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	unsigned long addr = regs_return_value(regs);
+
+	if (addr)
+		look(addr, 1, get_kretprobe(ri)->kp.symbol_name, return_address(ri));
+	return 0;
+}
+
+#define WATCH(name, entry, ret)				\
+	{						\
+		.kp.symbol_name = name,			\
+		.entry_handler = entry,			\
+		.handler = ret,				\
+		.data_size = sizeof(struct call),	\
+		.maxactive = 64,			\
+	}
+
+static struct kretprobe watches[] = {
+	WATCH("set_memory_rw", set_memory_entry, set_memory_return),
+	WATCH("set_memory_ro", set_memory_entry, set_memory_return),
+	WATCH("set_memory_x", set_memory_entry, set_memory_return),
+	WATCH("set_memory_nx", nx_entry, set_memory_return),
+	WATCH("set_memory_rox", set_memory_entry, set_memory_return),
+	WATCH("__vmalloc_node_range", alloc_entry, alloc_return),
+	WATCH("vmap", alloc_entry, alloc_return),
+};
+
+static bool registered[ARRAY_SIZE(watches)];
+
+static int transitions_get(char *buf, const struct kernel_param *kp)
+{
+	return sprintf(buf, "%d\n", atomic_read(&nr_transitions));
+}
+
+static int violations_get(char *buf, const struct kernel_param *kp)
+{
+	return sprintf(buf, "%d\n", atomic_read(&nr_violations));
+}
+
+static int report_get(char *buf, const struct kernel_param *kp)
+{
+	int i, n = 0, nr = min(atomic_read(&nr_violations), MAX_VIOLATIONS);
+
+	for (i = 0; i < nr; i++)
+		n += scnprintf(buf + n, PAGE_SIZE - n, "W+X %016lx pte %016llx: %s from %pS\n",
+			       violations[i].addr, violations[i].pte, violations[i].where,
+			       (void *)violations[i].caller);
+	return n ? n : sprintf(buf, "\n");
+}
+
+static int clear_set(const char *val, const struct kernel_param *kp)
+{
+	atomic_set(&nr_transitions, 0);
+	atomic_set(&nr_violations, 0);
+	return 0;
+}
+
+/* Make a page W+X for a moment: the watch must see it. */
+static int plant_set(const char *val, const struct kernel_param *kp)
+{
+	int (*nx)(unsigned long addr, int numpages) = lookup_function("set_memory_nx");
+	struct page *page;
+	void *p;
+	int err;
+
+	if (!nx)
+		return -ENOENT;
+	page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!page)
+		return -ENOMEM;
+	p = vmap(&page, 1, VM_MAP, PAGE_KERNEL_EXEC);
+	err = p ? nx((unsigned long)p, 1) : -ENOMEM;
+	if (p)
+		vunmap(p);
+	__free_page(page);
+	return err;
+}
+
+static const struct kernel_param_ops transitions_ops = { .get = transitions_get };
+static const struct kernel_param_ops violations_ops = { .get = violations_get };
+static const struct kernel_param_ops report_ops = { .get = report_get };
+static const struct kernel_param_ops clear_ops = { .set = clear_set };
+static const struct kernel_param_ops plant_ops = { .set = plant_set };
+
+module_param_cb(transitions, &transitions_ops, NULL, 0444);
+module_param_cb(violations, &violations_ops, NULL, 0444);
+module_param_cb(report, &report_ops, NULL, 0444);
+module_param_cb(clear, &clear_ops, NULL, 0200);
+module_param_cb(plant, &plant_ops, NULL, 0200);
+
+static void unregister_all(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(watches); i++)
+		if (registered[i])
+			unregister_kretprobe(&watches[i]);
+}
+
+static int __init execmem_watch_init(void)
+{
+	int i, err, nr = 0;
+
+	for (i = 0; i < ARRAY_SIZE(watches); i++) {
+		err = register_kretprobe(&watches[i]);
+		/* set_memory_rox() is not in every kernel. */
+		if (err && strcmp(watches[i].kp.symbol_name, "set_memory_rox")) {
+			pr_err("execmem_watch: %s: %d\n", watches[i].kp.symbol_name, err);
+			unregister_all();
+			return err;
+		}
+		registered[i] = !err;
+		nr += !err;
+	}
+	atomic_set(&nr_transitions, 0);
+	atomic_set(&nr_violations, 0);
+	return nr ? 0 : -ENOENT;
+}
+
+static void __exit execmem_watch_exit(void)
+{
+	unregister_all();
+}
+
+module_init(execmem_watch_init);
+module_exit(execmem_watch_exit);
+MODULE_DESCRIPTION("execmem selftest: W^X over time");
+MODULE_LICENSE("GPL");
+MODULE_INFO(test, "Y");
