@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0
+# The front door. Everything that is made goes to build/.
+
+ARCH ?= x86_64
+FLAVOUR ?= default
+export ARCH FLAVOUR BASE TESTS APPEND ACCEL
+
+help:
+	@echo 'make run         apply, build, boot in QEMU, test'
+	@echo '                 ARCH=x86_64|arm64 FLAVOUR=default|nomodules|debug|stock'
+	@echo '                 BASE=tarball|directory|git-tree[@revision]'
+	@echo '                 TESTS=a,b APPEND="kernel parameters" ACCEL=kvm'
+	@echo 'make check       all checks; ends with "N passed, N failed"'
+	@echo 'make check-long  the ones that take hours'
+	@echo 'make series      build/linux-6.1.y: the base and one commit a patch'
+	@echo 'make export      write its commits back to patches/'
+	@echo 'make clean       remove what was built; distclean: and the kernel trees'
+
+run:
+	@scripts/run.sh
+
+check:
+	@scripts/check.sh
+
+check-long:
+	@scripts/check.sh long
+
+series:
+	@scripts/host-setup.sh
+	@scripts/series.sh apply
+
+export:
+	@scripts/series.sh export
+
+clean:
+	rm -rf build/*-default build/*-nomodules build/*-debug build/*-stock build/host
+
+distclean:
+	rm -rf build
+
+.PHONY: help run check check-long series export clean distclean

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# Builds what runs beside the kernel: run-guest (host), init and the tests
+# (guest), and packs build/ARCH-FLAVOUR/initrd: /init, /tests, /modules.
+
+. "$(dirname "$0")/common.sh"
+check_arch
+check_flavour
+
+source=$tree
+[[ $FLAVOUR = stock ]] && source=$build/linux-base
+out=$build/$ARCH-$FLAVOUR
+kernel=$out/kernel
+prefix=$(cross_prefix)
+harness=$top/scripts/harness
+selftests=$top/selftests/execmem
+flags=(-std=c++20 -O2 -Wall -Wextra -Werror)
+
+# compile OUTPUT COMPILER FLAG... SOURCE...: only when a source is newer
+compile() {
+	local output=$1
+	shift
+	if [[ -e $output && -z $(find "$harness" -maxdepth 1 -newer "$output" -name '*.[ch]*') ]]; then
+		return 0
+	fi
+	"$@" -o "$output.new" || die "${output#"$top"/} does not compile"
+	mv "$output.new" "$output"
+}
+
+host_tools() {
+	mkdir -p "$build/host"
+	compile "$build/host/run-guest" g++ "${flags[@]}" \
+		"$harness"/{run-guest,judge,pagetables,qemu,gdb}.cpp
+}
+
+# "name.ko: needed.ko ...", from what modpost left beside each module
+dependencies() {
+	local ko needed
+	for ko in "$@"; do
+		needed=$(sed -n 's/^MODULE_INFO(depends, "\(.*\)");$/\1/p' "${ko%.ko}.mod.c" | tr ',' '\n' |
+			 sed '/^$/d; s/$/.ko/' | tr '\n' ' ')
+		echo "$(basename "$ko" | tr - _): $needed" | sed 's/ *$//'
+	done
+}
+
+pack() {
+	local stage=$out/initrd.stage list=$out/initrd.list modules=() ko file name
+	rm -rf "$stage"
+	mkdir -p "$stage/tests" "$stage/modules" "$out/tests"
+	compile "$out/init" "${prefix}g++" "${flags[@]}" -static -s "$harness/init.cpp"
+
+	if [[ -e $selftests/Makefile ]]; then
+		run_logged "$out/tests.log" 'selftests' make -C "$selftests" -j "$(nproc)" \
+			KSFT="$source/tools/testing/selftests" KDIR="$kernel" OUTPUT="$out/tests" \
+			ARCH="$ARCH" CROSS_COMPILE="$prefix" all
+		cp "$selftests/list" "$stage/tests/list"
+	else
+		: > "$stage/tests/list"
+	fi
+	while read -r file; do
+		cp "$file" "$stage/tests/"
+	done < <(find "$out/tests" -type f ! -name '*.ko' ! -name '*.o' ! -name '*.d' ! -name '*.c' \
+		 ! -name '.*' ! -name '*.cmd' ! -name '*.mod' ! -name '*.order' ! -name '*.symvers')
+
+	if [[ -e $kernel/modules.order ]]; then
+		while read -r ko; do
+			modules+=("$kernel/$ko")
+		done < "$kernel/modules.order"
+		while read -r ko; do
+			modules+=("$ko")
+		done < <(find "$out/tests" -name '*.ko' | LC_ALL=C sort)
+		for ko in "${modules[@]}"; do
+			# the kernel knows a module by its name with underscores
+			name=$(basename "$ko" | tr - _)
+			"${prefix}strip" --strip-debug -o "$stage/modules/$name" "$ko"
+		done
+		dependencies "${modules[@]}" > "$stage/modules/modules.dep"
+	fi
+
+	{
+		printf 'dir /%s 0755 0 0\n' dev proc sys tmp tests modules
+		echo 'nod /dev/console 0600 0 0 c 5 1'
+		echo "file /init $out/init 0755 0 0"
+		find "$stage" -type f -printf 'file /%P %p %m 0 0\n' | LC_ALL=C sort
+	} > "$list"
+	"$kernel/usr/gen_init_cpio" "$list" > "$out/initrd.new" || die 'the initramfs could not be written'
+	mv "$out/initrd.new" "$out/initrd"
+	rm -rf "$stage"
+}
+
+if [[ ${1:-} = host ]]; then
+	host_tools
+else
+	host_tools
+	pack
+fi

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034
+# Sourced by the scripts beside it: names, messages, clean git.
+
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$top/build
+tree=$build/linux-6.1.y
+patches=$top/patches/linux-6.1.y
+
+ARCH=${ARCH:-x86_64}
+FLAVOUR=${FLAVOUR:-default}
+
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+say() { printf '[%4d s] %s\n' "$(($(date +%s) - ${EXECMEM_START:=$(date +%s)}))" "$*"; }
+export EXECMEM_START=${EXECMEM_START:-$(date +%s)}
+
+# Whatever the user's git is set to, the results here must be the same.
+export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
+export GIT_COMMITTER_NAME='execmem-6.1.y maintainers'
+export GIT_COMMITTER_EMAIL='execmem-6.1.y@localhost'
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+
+check_arch() {
+	case $ARCH in
+	x86_64|arm64) ;;
+	*) die "unknown ARCH '$ARCH': x86_64 or arm64" ;;
+	esac
+}
+
+check_flavour() {
+	case $FLAVOUR in
+	default|nomodules|debug|stock) ;;
+	*) die "unknown FLAVOUR '$FLAVOUR': default, nomodules, debug or stock" ;;
+	esac
+}
+
+cross_prefix() {
+	case $ARCH/$(uname -m) in
+	x86_64/x86_64|arm64/aarch64) ;;
+	x86_64/*) echo x86_64-linux-gnu- ;;
+	arm64/*) echo aarch64-linux-gnu- ;;
+	esac
+}
+
+# run_logged LOG TITLE COMMAND...: output to LOG, a line here every 20 s.
+run_logged() {
+	local log=$1 title=$2 pid begin next
+	shift 2
+	begin=$SECONDS next=$((SECONDS + 20))
+	"$@" > "$log" 2>&1 < /dev/null &
+	pid=$!
+	# shellcheck disable=SC2064
+	trap "kill $pid 2> /dev/null || true" INT TERM
+	while kill -0 "$pid" 2> /dev/null; do
+		sleep 0.5
+		if ((SECONDS >= next)); then
+			say "$title: $((SECONDS - begin)) s, $(grep -c '^ *\(CC\|AS\|LD\|HOST\)' "$log" || true) steps"
+			next=$((SECONDS + 20))
+		fi
+	done
+	trap - INT TERM
+	wait "$pid" && return 0
+	grep -m 8 -E 'rror|No space|cannot|failed' "$log" >&2 || tail -n 5 "$log" >&2
+	if grep -q 'No space left on device' "$log"; then
+		die "$title: no space left on device (log: ${log#"$top"/})"
+	fi
+	die "$title failed (log: ${log#"$top"/})"
+}

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# One kernel from patches to verdict: build, boot, test.
+#
+# Environment: ARCH, FLAVOUR, BASE; TESTS=a,b (default: all); APPEND= more
+# kernel parameters; ACCEL=kvm (default: tcg, the same guest everywhere).
+
+. "$(dirname "$0")/common.sh"
+check_arch
+check_flavour
+
+scripts=$top/scripts
+export ARCH FLAVOUR
+"$scripts/host-setup.sh"
+"$scripts/series.sh" apply
+[[ $FLAVOUR != stock ]] || "$scripts/series.sh" stock
+"$scripts/build-kernel.sh"
+"$scripts/build-guest.sh"
+
+out=$build/$ARCH-$FLAVOUR
+source=$tree
+[[ $FLAVOUR = stock ]] && source=$build/linux-base
+args=(--arch "$ARCH" --dir "$out" --tree "$source" --kernel "$out/vmlinuz" --initrd "$out/initrd")
+[[ $FLAVOUR = debug ]] && args+=(--memory 2048 --slow 4 --boot-timeout 400)
+[[ ! ${TESTS:-} ]] || args+=(--tests "$TESTS")
+[[ ! ${APPEND:-} ]] || args+=(--append "$APPEND")
+[[ ! ${ACCEL:-} ]] || args+=(--accel "$ACCEL")
+say "booting $ARCH-$FLAVOUR"
+exec "$build/host/run-guest" "${args[@]}"

@@ -1,0 +1,237 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# The series as commits, and back.
+#
+#   series.sh apply    build/linux-6.1.y: one base commit, one commit a patch
+#   series.sh stock    build/linux-base: the base commit alone
+#   series.sh export   the commits above the base become patches/linux-6.1.y
+#
+# BASE= names the base: nothing (Debian's linux-source-6.1), a tarball, a
+# kernel directory, or a git tree (TREE or TREE@REVISION).
+
+. "$(dirname "$0")/common.sh"
+
+debian_tarball=/usr/src/linux-source-6.1.tar.xz
+cover=$patches/0000-cover-letter.patch
+state=execmem-state		# in the git directory of build/linux-6.1.y
+marker='Patches and files touched (written by make export):'
+
+k() { git -C "$tree" "$@"; }
+
+# --- the base ---------------------------------------------------------------
+
+# Sets base_kind and base_id: what identifies it without unpacking it.
+identify_base() {
+	local base=${BASE:-$debian_tarball} path
+	path=${base%@*}
+	if [[ ! -e $base && ! -e $path ]]; then
+		[[ ${BASE:-} ]] || die "the package linux-source-6.1 is not installed ($debian_tarball)"
+		die "BASE=$base: no such file or directory"
+	fi
+	[[ -e $base ]] && path=$base
+	if [[ -f $path ]]; then
+		base_kind=tarball
+		base_id="tarball $(realpath "$path") $(stat -c '%s %Y' "$path")"
+	elif git -C "$path" rev-parse --is-inside-work-tree > /dev/null 2>&1 &&
+	     [[ $(git -C "$path" rev-parse --show-prefix) = '' ]] ||
+	     [[ $(git -C "$path" rev-parse --is-bare-repository 2> /dev/null) = true ]]; then
+		local revision=HEAD
+		[[ $base = "$path" ]] || revision=${base##*@}
+		base_kind=git
+		base_revision=$(git -C "$path" rev-parse -q --verify "$revision^{commit}") ||
+			die "BASE=$base: git knows no commit '$revision'"
+		base_id="git $(git -C "$path" rev-parse "$base_revision^{tree}")"
+	elif [[ -f $path/Makefile && -d $path/kernel ]]; then
+		base_kind=directory
+		[[ ! -e $path/.config && ! -e $path/include/generated ]] ||
+			die "BASE=$base: has build products in it, run 'make mrproper' there first"
+		base_id="directory $(realpath "$path") $(stat -c %Y "$path/Makefile")"
+	else
+		die "BASE=$base: neither a tarball, a kernel directory nor a git tree"
+	fi
+	base_path=$path
+}
+
+# version_of MAKEFILE: 6.1.192
+version_of() {
+	sed -n 's/^\(VERSION\|PATCHLEVEL\|SUBLEVEL\) = \(.*\)/\2/p' "$1" 2> /dev/null |
+		paste -s -d .
+}
+
+# Leaves the base as the one commit of a new repository in $1.
+unpack_base() {
+	local to=$1 version
+	mkdir -p "$to"
+	case $base_kind in
+	tarball)
+		tar -C "$to" --strip-components=1 -xf "$base_path" ||
+			die "BASE=$base_path: could not be unpacked (no tarball, or no space)" ;;
+	directory)
+		tar -C "$base_path" --exclude=./.git -cf - . | tar -C "$to" -xf - ||
+			die "BASE=$base_path: could not be copied" ;;
+	git)
+		git -C "$base_path" archive "$base_revision" | tar -C "$to" -xf - ||
+			die "BASE=$base_path: could not be copied" ;;
+	esac
+	version=$(version_of "$to/Makefile")
+	[[ $version = 6.1.* ]] ||
+		die "BASE=${BASE:-$base_path}: this is ${version:+Linux $version, }not a 6.1.y kernel"
+	git -C "$to" -c init.defaultBranch=series init -q
+	git -C "$to" config core.compression 0
+	git -C "$to" config gc.auto 0
+	git -C "$to" config core.fsync none
+	git -C "$to" config user.name "$GIT_COMMITTER_NAME"
+	git -C "$to" config user.email "$GIT_COMMITTER_EMAIL"
+	git -C "$to" add -A -f . || die "no base commit: git add failed (no space?)"
+	GIT_AUTHOR_NAME=$GIT_COMMITTER_NAME GIT_AUTHOR_EMAIL=$GIT_COMMITTER_EMAIL \
+	GIT_AUTHOR_DATE='2022-12-11 00:00:00 +0000' GIT_COMMITTER_DATE='2022-12-11 00:00:00 +0000' \
+		git -C "$to" commit -q -m "Linux $version" || die "no base commit: git commit failed (no space?)"
+	git -C "$to" tag base
+	printf '%s\n' "$base_id" > "$to/.git/$state.base"
+}
+
+# --- patches to commits -----------------------------------------------------
+
+series_files() { find "$patches" -maxdepth 1 -name '[0-9]*.patch' ! -name '0000-*' | LC_ALL=C sort; }
+series_id() { series_files | xargs -r -d '\n' cat | sha256sum | cut -d ' ' -f 1; }
+
+# commit_series WORK TREE: applies every patch in an index of its own, so that
+# nothing that others see changes before all of them have gone in. Leaves the
+# name of the last commit in WORK/head.
+commit_series() {
+	local work=$1 tree=$2 head patch tree_id parent n=0 total why
+	head=$(k rev-parse base)
+	total=$(series_files | wc -l)
+	export GIT_INDEX_FILE=$work/index
+	k read-tree base
+	while read -r patch; do
+		n=$((n + 1))
+		k mailinfo "$work/message" "$work/diff" < "$patch" > "$work/info" ||
+			die "$(basename "$patch"): not a patch mail"
+		if ! k apply --cached --whitespace=nowarn "$work/diff" 2> "$work/why"; then
+			why=$(sed -n 's/^error: //p' "$work/why" | grep -v 'does not apply$' | head -n 1)
+			if k apply --cached --reverse --check "$work/diff" 2> /dev/null; then
+				die "$(basename "$patch") ($n of $total) is already applied in the base $(base_name)"
+			fi
+			die "$(basename "$patch") ($n of $total) conflicts with the base $(base_name): ${why:-$(head -n 1 "$work/why")}"
+		fi
+		tree_id=$(k write-tree) || die "$(basename "$patch"): git write-tree failed (no space?)"
+		parent=$head
+		head=$({ sed -n 's/^Subject: //p' "$work/info"; echo; cat "$work/message"; } |
+			git stripspace |
+			GIT_AUTHOR_NAME=$(sed -n 's/^Author: //p' "$work/info") \
+			GIT_AUTHOR_EMAIL=$(sed -n 's/^Email: //p' "$work/info") \
+			GIT_AUTHOR_DATE=$(sed -n 's/^Date: //p' "$work/info") \
+			GIT_COMMITTER_DATE=$(sed -n 's/^Date: //p' "$work/info") \
+			git -C "$tree" commit-tree "$tree_id" -p "$parent") ||
+			die "$(basename "$patch"): git commit-tree failed (no space?)"
+	done < <(series_files)
+	unset GIT_INDEX_FILE
+	echo "$head" > "$work/head"
+}
+
+base_name() { echo "$(k log -1 --format=%s base) (${BASE:-linux-source-6.1})"; }
+
+# Is there work in the tree that patches/ does not have?
+unexported() {
+	[[ -n $(k status --porcelain --untracked-files=no | head -n 1) ]] ||
+	[[ $(k rev-parse HEAD) != "$(cat "$tree/.git/$state.head" 2> /dev/null)" ]]
+}
+
+apply() {
+	local work head
+	identify_base
+	mkdir -p "$build"
+	rm -rf "$build"/.series.*
+	work=$(mktemp -d "$build/.series.XXXXXX")
+	# shellcheck disable=SC2064
+	trap "rm -rf '$work'" EXIT
+
+	if [[ -d $tree/.git ]]; then
+		if [[ $(cat "$tree/.git/$state.base" 2> /dev/null) = "$base_id" &&
+		      $(cat "$tree/.git/$state.series" 2> /dev/null) = "$(series_id)" ]]; then
+			unexported && say "build/linux-6.1.y has changes that are not in patches/ (make export)"
+			return 0
+		fi
+		unexported &&
+			die "build/linux-6.1.y has changes that are not in patches/: 'make export' keeps them, 'make distclean' throws them away"
+	fi
+	if [[ $(cat "$tree/.git/$state.base" 2> /dev/null) != "$base_id" ]]; then
+		say "unpacking the base: ${BASE:-$debian_tarball}"
+		unpack_base "$work/linux"
+		# the series must fit before the old tree goes
+		commit_series "$work" "$work/linux"
+		rm -rf "$build/linux-base" "$tree"
+		mv "$work/linux" "$tree"
+	else
+		commit_series "$work" "$tree"
+	fi
+	head=$(cat "$work/head")
+	# touches only the files that differ: a rebuild stays small
+	k checkout -q -B series "$head"
+	echo "$head" > "$tree/.git/$state.head"
+	series_id > "$tree/.git/$state.series"
+	say "build/linux-6.1.y: $(k log -1 --format=%s base) and $(k rev-list --count base..HEAD) patches"
+}
+
+stock() {
+	[[ -d $tree/.git ]] || apply
+	[[ -e $build/linux-base/.git ]] && return 0
+	k worktree prune
+	k worktree add -q --detach "$build/linux-base" base
+}
+
+# --- commits to patches -----------------------------------------------------
+
+export_series() {
+	local work total
+	[[ -d $tree/.git ]] || die "nothing to export: there is no build/linux-6.1.y (make series)"
+	[[ -z $(k status --porcelain --untracked-files=no | head -n 1) ]] ||
+		die "build/linux-6.1.y has changes that are not committed"
+	[[ -z $(k rev-list --merges base..HEAD) ]] ||
+		die "build/linux-6.1.y has merge commits above its base"
+	work=$(mktemp -d "$top/patches/.export.XXXXXX")
+	# shellcheck disable=SC2064
+	trap "rm -rf '$work'" EXIT
+	k -c core.abbrev=12 -c diff.algorithm=myers format-patch -q -o "$work" \
+		--no-numbered --zero-commit --no-signature --no-base --no-thread \
+		--stat=72 --no-renames base..HEAD
+	total=$(find "$work" -name '*.patch' | wc -l)
+	write_cover "$total" > "$work/0000-cover-letter.patch"
+	if [[ -d $patches ]]; then
+		find "$patches" -maxdepth 1 -name '[0-9]*.patch' -delete
+	fi
+	mkdir -p "$patches"
+	mv "$work"/*.patch "$patches/"
+	k rev-parse HEAD > "$tree/.git/$state.head"
+	series_id > "$tree/.git/$state.series"
+	say "patches/linux-6.1.y: $total patches"
+}
+
+# The cover letter is written by hand down to the marker line; the list of
+# patches and the diffstat below it, and the number in the subject, are not.
+write_cover() {
+	local total=$1
+	if [[ -f $cover ]]; then
+		sed "/^${marker//\//\\/}\$/,\$d; s|^Subject: \[PATCH [0-9]*/[0-9]*\]|Subject: [PATCH 00/$total]|" "$cover"
+	else
+		cat <<-EOF
+		From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001
+		From: $GIT_COMMITTER_NAME <$GIT_COMMITTER_EMAIL>
+		Date: Sun, 11 Dec 2022 00:00:00 +0000
+		Subject: [PATCH 00/$total] mm: execmem for 6.1.y
+
+		EOF
+	fi
+	printf '%s\n\n' "$marker"
+	k log --reverse --format='  %s' base..HEAD
+	echo
+	if ((total)); then k diff --stat=72 --no-renames base HEAD; fi
+}
+
+case ${1:-} in
+apply) apply ;;
+stock) stock ;;
+export) export_series ;;
+*) die 'usage: series.sh apply|stock|export' ;;
+esac
