@@ -10,52 +10,41 @@
 // Keywords: execmem_text_alloc, jit_text_alloc, execmem_data_alloc
 
 virtual report
-virtual context
 virtual org
 
-@alloc@
-expression p;
-position p1;
+@perms exists@
+expression p, e;
+position at;
 @@
-  p = (\(execmem_text_alloc@p1\|jit_text_alloc@p1\|execmem_data_alloc@p1\)(...))
-
-@perms@
-expression alloc.p;
-position p2;
-@@
+  p = \(execmem_text_alloc\|jit_text_alloc\|execmem_data_alloc\)(...)
+  ... when any
+      when != p = e
 (
-  set_memory_ro@p2((unsigned long)p, ...)
+  set_memory_ro@at((unsigned long)p, ...)
 |
-  set_memory_rw@p2((unsigned long)p, ...)
+  set_memory_rw@at((unsigned long)p, ...)
 |
-  set_memory_x@p2((unsigned long)p, ...)
+  set_memory_x@at((unsigned long)p, ...)
 |
-  set_memory_nx@p2((unsigned long)p, ...)
+  set_memory_nx@at((unsigned long)p, ...)
 |
-  set_memory_rox@p2((unsigned long)p, ...)
+  set_memory_rox@at((unsigned long)p, ...)
 |
-  set_vm_flush_reset_perms@p2(p)
+  set_vm_flush_reset_perms@at(p)
 |
-  vfree@p2(p)
+  vfree@at(p)
 |
-  kvfree@p2(p)
+  kvfree@at(p)
 |
-  module_memfree@p2(p)
+  module_memfree@at(p)
 )
 
 @script:python depends on report@
-p2 << perms.p2;
+at << perms.at;
 @@
-coccilib.report.print_report(p2[0], "WARNING: execmem owns the permissions and the freeing of this memory")
+coccilib.report.print_report(at[0], "WARNING: execmem owns the permissions and the freeing of this memory")
 
 @script:python depends on org@
-p2 << perms.p2;
+at << perms.at;
 @@
-coccilib.org.print_todo(p2[0], "WARNING: execmem owns the permissions and the freeing of this memory")
-
-@depends on context@
-expression alloc.p;
-position perms.p2;
-identifier f;
-@@
-* f@p2(...)
+coccilib.org.print_todo(at[0], "WARNING: execmem owns the permissions and the freeing of this memory")

@@ -287,7 +287,7 @@ private:
 				return;
 			}
 			result("  KTAP version 1");
-			result("  # Subtest: " + suite + name);
+			result(std::string("  # Subtest: ") + suite + name);
 			result("  " + text);
 			return;
 		}

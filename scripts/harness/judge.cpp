@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <regex>
 #include <sstream>
@@ -152,9 +153,10 @@ static std::string ask_kunit(const std::string &file, const std::string &tree)
 
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return "";
+	/* its lines begin with the time of day */
 	for (const auto &line : lines_of(text))
-		if (line.find("Testing complete") != line.npos || line.find("rror") != line.npos)
-			last = line;
+		if (line.find("Testing complete") != line.npos || line.find("rror: ") != line.npos)
+			last = line.starts_with("[") ? line.substr(line.find("] ") + 2) : line;
 	return "kunit.py parse refuses the results" + (last.empty() ? "" : ": " + last);
 }
 
@@ -179,7 +181,8 @@ verdict judge(const std::string &dir, const std::string &tree)
 			v.problems.push_back("failed: " + t.name +
 					     (t.note.empty() ? "" : " (" + t.note + ")"));
 
-	if (const std::string complaint = ask_kunit(dir + "/result.ktap", tree); !complaint.empty())
+	if (const std::string complaint = ask_kunit(std::filesystem::absolute(dir) / "result.ktap",
+							 tree); !complaint.empty())
 		v.problems.push_back(complaint);
 
 	const auto found = find_splats(read_file(dir + "/console.log"));

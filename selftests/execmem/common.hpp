@@ -29,6 +29,7 @@
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kselftest.h"
@@ -112,6 +113,14 @@ static inline result pass()
 			return try_r;			\
 	} while (0)
 
+static inline s64 now_ms()
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
+
 struct test_case {
 	std::string name;
 	std::function<result()> run;
@@ -125,9 +134,13 @@ static inline int run_cases(const std::vector<test_case> &cases)
 	setvbuf(stdout, nullptr, _IOLBF, 0);
 	printf("KTAP version 1\n1..%zu\n", cases.size());
 	for (const test_case &c : cases) {
+		s64 start = now_ms();
 		result r = c.run();
+		s64 took = now_ms() - start;
 
 		n++;
+		if (took >= 5000)
+			diag("%s took %lld s", c.name.c_str(), (long long)took / 1000);
 		switch (r.verdict) {
 		case result::PASS:
 			printf("ok %u %s\n", n, c.name.c_str());
@@ -697,7 +710,7 @@ struct module_clones {
 			std::string name = format("execmem_clone_%03u", i);
 			std::string copy = image;
 
-			for (size_t at = 0; (at = copy.find(placeholder, at)) != copy.npos; )
+			for (size_t at = 0; (at = copy.find(placeholder, at)) != copy.npos; at += name.size())
 				copy.replace(at, placeholder.size(), name);
 			err = init_module_image(copy);
 			if (!err)

@@ -170,15 +170,19 @@ struct live_load {
 	{
 		kallsyms ks;
 
+diag("T %lld",(long long)now_ms());
 		if (have_modules()) {
 			modules = std::make_unique<module_clones>(nr_modules * percent / 100);
 			if (modules->err)
 				note("modules", modules->err);
 		}
+diag("T mod %lld",(long long)now_ms());
 		if (need_jit().verdict == result::PASS)
 			load_bpf(nr_bpf * percent / 100);
+diag("T bpf %lld",(long long)now_ms());
 		if (have_kprobe_events())
 			load_kprobes(ks, std::max(2u, nr_kprobes * percent / 100));
+diag("T kp %lld",(long long)now_ms());
 		if (have_function_tracer())
 			load_ftrace(ks, std::max(2u, nr_instances * percent / 100));
 		diag("live: %zu modules, %zu BPF programs, %zu BPF trampolines, %zu kprobes, %zu ftrace instances",

@@ -9,6 +9,8 @@
 #include <linux/module.h>
 #include <linux/vmalloc.h>
 
+#include "lookup.h"
+
 static char *mode = "";
 module_param(mode, charp, 0444);
 
@@ -16,8 +18,8 @@ static unsigned long addr;
 module_param(addr, ulong, 0444);
 MODULE_PARM_DESC(addr, "where the planted mapping lies");
 
-static struct page *page;
 static void *mapping;
+static bool is_vmap;
 
 static noinline int some_text(int a)
 {
@@ -25,38 +27,43 @@ static noinline int some_text(int a)
 	return a + 1;
 }
 
+/* vmap() never maps executable; what could is not exported. */
+static void *alloc_wx(void)
+{
+	typeof(&__vmalloc_node_range) alloc = lookup_function("__vmalloc_node_range");
+
+	if (!alloc)
+		return NULL;
+	return alloc(PAGE_SIZE, PAGE_SIZE, VMALLOC_START, VMALLOC_END, GFP_KERNEL | __GFP_ZERO,
+		     PAGE_KERNEL_EXEC, 0, NUMA_NO_NODE, __builtin_return_address(0));
+}
+
 static int __init execmem_bad_init(void)
 {
 	int (*volatile text)(int) = some_text;
-	struct page *target;
+	struct page *page;
 
 	if (!strcmp(mode, "wx")) {
-		page = alloc_page(GFP_KERNEL | __GFP_ZERO);
-		if (!page)
-			return -ENOMEM;
-		mapping = vmap(&page, 1, VM_MAP, PAGE_KERNEL_EXEC);
+		mapping = alloc_wx();
 	} else if (!strcmp(mode, "alias")) {
-		target = vmalloc_to_page(text);
-		mapping = vmap(&target, 1, VM_MAP, PAGE_KERNEL);
+		page = vmalloc_to_page(text);
+		mapping = vmap(&page, 1, VM_MAP, PAGE_KERNEL);
+		is_vmap = true;
 	} else {
 		return -EINVAL;
 	}
-	if (!mapping) {
-		if (page)
-			__free_page(page);
+	if (!mapping)
 		return -ENOMEM;
-	}
-	/* Present in the page tables, not only promised. */
-	*(volatile char *)mapping = *(volatile char *)mapping;
 	addr = (unsigned long)mapping;
 	return 0;
 }
 
 static void __exit execmem_bad_exit(void)
 {
-	vunmap(mapping);
-	if (page)
-		__free_page(page);
+	if (is_vmap)
+		vunmap(mapping);
+	else
+		vfree(mapping);
 }
 
 module_init(execmem_bad_init);

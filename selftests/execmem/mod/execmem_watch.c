@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Watch every change of kernel page permissions: at the entry to and the
- * return from set_memory_*(), and where vmalloc hands out a new area, look at
- * the page table itself.  A page that is writable and executable then is a
+ * Watch every change of kernel page permissions: at the return from
+ * set_memory_*(), and where vmalloc hands out a new area, look at the page
+ * table itself.  A page that is writable and executable then is a
  * violation, however short it lasts.
  */
 #include <linux/kprobes.h>
@@ -81,14 +81,6 @@ static int set_memory_return(struct kretprobe_instance *ri, struct pt_regs *regs
 	return 0;
 }
 
-static int nx_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
-{
-	set_memory_entry(ri, regs);
-	look(((struct call *)ri->data)->addr, ((struct call *)ri->data)->pages,
-	     "before set_memory_nx", return_address(ri));
-	return 0;
-}
-
 static int alloc_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
 	return 0;
@@ -116,10 +108,9 @@ static struct kretprobe watches[] = {
 	WATCH("set_memory_rw", set_memory_entry, set_memory_return),
 	WATCH("set_memory_ro", set_memory_entry, set_memory_return),
 	WATCH("set_memory_x", set_memory_entry, set_memory_return),
-	WATCH("set_memory_nx", nx_entry, set_memory_return),
+	WATCH("set_memory_nx", set_memory_entry, set_memory_return),
 	WATCH("set_memory_rox", set_memory_entry, set_memory_return),
 	WATCH("__vmalloc_node_range", alloc_entry, alloc_return),
-	WATCH("vmap", alloc_entry, alloc_return),
 };
 
 static bool registered[ARRAY_SIZE(watches)];
@@ -152,25 +143,20 @@ static int clear_set(const char *val, const struct kernel_param *kp)
 	return 0;
 }
 
-/* Make a page W+X for a moment: the watch must see it. */
+/* Make a page that is W+X for a moment: the watch must see it. */
 static int plant_set(const char *val, const struct kernel_param *kp)
 {
-	int (*nx)(unsigned long addr, int numpages) = lookup_function("set_memory_nx");
-	struct page *page;
+	typeof(&__vmalloc_node_range) alloc = lookup_function("__vmalloc_node_range");
 	void *p;
-	int err;
 
-	if (!nx)
+	if (!alloc)
 		return -ENOENT;
-	page = alloc_page(GFP_KERNEL | __GFP_ZERO);
-	if (!page)
+	p = alloc(PAGE_SIZE, PAGE_SIZE, VMALLOC_START, VMALLOC_END, GFP_KERNEL | __GFP_ZERO,
+		  PAGE_KERNEL_EXEC, 0, NUMA_NO_NODE, __builtin_return_address(0));
+	if (!p)
 		return -ENOMEM;
-	p = vmap(&page, 1, VM_MAP, PAGE_KERNEL_EXEC);
-	err = p ? nx((unsigned long)p, 1) : -ENOMEM;
-	if (p)
-		vunmap(p);
-	__free_page(page);
-	return err;
+	vfree(p);
+	return 0;
 }
 
 static const struct kernel_param_ops transitions_ops = { .get = transitions_get };
