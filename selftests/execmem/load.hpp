@@ -157,7 +157,7 @@ struct trace_instance {
 /* --------------------------------------------------------- all together */
 
 struct live_load {
-	static constexpr unsigned int nr_modules = 100, nr_bpf = 100, nr_kprobes = 20, nr_instances = 8;
+	static constexpr unsigned int nr_modules = 100, nr_bpf = 100, nr_kprobes = 20, nr_instances = 3;
 
 	std::unique_ptr<module_clones> modules;
 	std::vector<unique_fd> bpf_progs;
@@ -170,19 +170,15 @@ struct live_load {
 	{
 		kallsyms ks;
 
-diag("T %lld",(long long)now_ms());
 		if (have_modules()) {
 			modules = std::make_unique<module_clones>(nr_modules * percent / 100);
 			if (modules->err)
 				note("modules", modules->err);
 		}
-diag("T mod %lld",(long long)now_ms());
 		if (need_jit().verdict == result::PASS)
 			load_bpf(nr_bpf * percent / 100);
-diag("T bpf %lld",(long long)now_ms());
 		if (have_kprobe_events())
 			load_kprobes(ks, std::max(2u, nr_kprobes * percent / 100));
-diag("T kp %lld",(long long)now_ms());
 		if (have_function_tracer())
 			load_ftrace(ks, std::max(2u, nr_instances * percent / 100));
 		diag("live: %zu modules, %zu BPF programs, %zu BPF trampolines, %zu kprobes, %zu ftrace instances",

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The thunks of the x86 ITS mitigation, which the kernel allocates for a
+ * module while it loads.  6.1.192 makes the page that holds them writable and
+ * executable for each thunk after the first.
+ *
+ * They are used only without retpolines, so this needs a boot with
+ * "indirect_target_selection=force spectre_v2=ibrs" on an Intel CPU that has
+ * IBRS; QEMU's TCG pretends to with
+ * "-cpu max,vendor=GenuineIntel,+spec-ctrl,x-force-features=on".
+ */
+#include <memory>
+#include <set>
+
+#include "common.hpp"
+
+static result need_its()
+{
+	if (arch != arch_id::x86_64)
+		return skip("CONFIG_MITIGATION_ITS is for x86-64");
+	auto state = slurp("/sys/devices/system/cpu/vulnerabilities/indirect_target_selection");
+	auto spectre = slurp("/sys/devices/system/cpu/vulnerabilities/spectre_v2");
+	if (!state)
+		return skip("CONFIG_MITIGATION_ITS is not set");
+	if (state->find("Aligned branch/return thunks") == state->npos ||
+	    !spectre || spectre->find("Retpolines") != spectre->npos)
+		return skip("not booted with indirect_target_selection=force spectre_v2=ibrs");
+	return need_module("execmem_its", "CONFIG_MITIGATION_ITS");
+}
+
+static result need_watch()
+{
+	TRY(need_its());
+	TRY(need_module("execmem_watch", "CONFIG_KPROBES"));
+	CHECK(module_loaded("execmem_watch"), "execmem_watch could not be loaded");
+	return pass();
+}
+
+static std::unique_ptr<loaded_module> its, watch;
+static std::set<u64> thunks;
+static u64 text;
+
+static result calls_work()
+{
+	TRY(need_its());
+	watch = std::make_unique<loaded_module>("execmem_watch");
+	/* The old kernel warns of itself here; let the test say it. */
+	auto panic = slurp("/proc/sys/kernel/panic_on_warn").value_or("0");
+	spit("/proc/sys/kernel/panic_on_warn", "0");
+	its = std::make_unique<loaded_module>("execmem_its");
+	spit("/proc/sys/kernel/panic_on_warn", panic);
+	CHECK(!its->err, "execmem_its: %s", strerror(-its->err));
+	CHECK(module_param("execmem_its", "value") == "72", "48 indirect calls gave %s, not 72",
+	      module_param("execmem_its", "value").c_str());
+	text = section_addr("execmem_its", ".text");
+	return pass();
+}
+
+/* Without thunks the other cases would prove nothing. */
+static result thunks_are_used()
+{
+	TRY(need_its());
+	CHECK(its && !its->err, "execmem_its is not loaded");
+	for (const std::string &l : split(module_param("execmem_its", "thunks")))
+		thunks.insert(strtoull(l.c_str(), nullptr, 16));
+	diag("%zu thunks of execmem_its", thunks.size());
+	CHECK(thunks.size() >= 2, "%zu thunks, expected several", thunks.size());
+	return pass();
+}
+
+static result no_wx_while_loading()
+{
+	TRY(need_watch());
+	int seen = atoi(module_param("execmem_watch", "transitions").c_str());
+	int bad = atoi(module_param("execmem_watch", "violations").c_str());
+	std::vector<std::string> report = split(module_param("execmem_watch", "report"));
+
+	for (size_t i = 0; i < report.size() && i < 8; i++)
+		diag("%s", report[i].c_str());
+	CHECK(seen > 0, "the watch saw nothing");
+	CHECK(bad == 0, "%d times a page was W+X while execmem_its loaded", bad);
+	return pass();
+}
+
+static result thunks_are_rox()
+{
+	TRY(need_its());
+	if (page_tables::path().empty())
+		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
+	page_tables pt;
+
+	CHECK(!thunks.empty(), "no thunks");
+	for (u64 t : thunks) {
+		const mapping *m = pt.find(t);
+
+		CHECK(m, "thunk %#llx is not mapped", (unsigned long long)t);
+		CHECK(m->exec && !m->write, "thunk %#llx: %s", (unsigned long long)t, m->line.c_str());
+	}
+	return pass();
+}
+
+/* In reach, outside the image, and where the mitigation needs them. */
+static result thunks_are_placed()
+{
+	TRY(need_its());
+	kallsyms ks;
+	u64 image = ks.addr("_text"), end = ks.addr("_end");
+
+	CHECK(!thunks.empty(), "no thunks");
+	for (u64 t : thunks) {
+		s64 away = t - text;
+
+		CHECK(t < image || t >= end, "thunk %#llx lies in the image", (unsigned long long)t);
+		CHECK(away == (int)away, "thunk %#llx is out of reach of %#llx",
+		      (unsigned long long)t, (unsigned long long)text);
+		CHECK(t & 0x20, "thunk %#llx starts in the lower half of a cache line", (unsigned long long)t);
+	}
+	return pass();
+}
+
+static result gone_after_unload()
+{
+	TRY(need_its());
+	CHECK(!thunks.empty(), "no thunks");
+	int err = its->unload();
+	CHECK(!err, "unload: %s", strerror(-err));
+	if (page_tables::path().empty())
+		return pass();
+	page_tables pt;
+	CHECK(pt.wx().empty(), "W+X: %s", pt.wx()[0].line.c_str());
+	return pass();
+}
+
+int main()
+{
+	int ret = run_cases({
+		{ "calls_work", calls_work },
+		{ "thunks_are_used", thunks_are_used },
+		{ "no_wx_while_loading", no_wx_while_loading },
+		{ "thunks_are_rox", thunks_are_rox },
+		{ "thunks_are_placed", thunks_are_placed },
+		{ "gone_after_unload", gone_after_unload },
+	});
+
+	its.reset();
+	watch.reset();
+	return ret;
+}

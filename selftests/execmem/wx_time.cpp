@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * W^X over time: execmem_watch.ko looks at the page table at each return from
+ * set_memory_*() and from vmalloc.  A page that is writable and executable for
+ * a microsecond only is found too, where a dump would come too late.
+ */
+#include "load.hpp"
+
+static std::unique_ptr<loaded_module> watch;
+static int watch_error;
+
+static result need_watch()
+{
+	if (arch != arch_id::x86_64 && arch != arch_id::i386)
+		return skip("the watch knows only x86 page tables");
+	TRY(need_module("execmem_watch", "CONFIG_KPROBES"));
+	if (!watch) {
+		watch = std::make_unique<loaded_module>("execmem_watch");
+		watch_error = watch->err;
+	}
+	CHECK(!watch_error, "execmem_watch: %s", strerror(-watch_error));
+	return pass();
+}
+
+static int watched(const char *what)
+{
+	return atoi(module_param("execmem_watch", what).c_str());
+}
+
+static void clear()
+{
+	spit("/sys/module/execmem_watch/parameters/clear", "1");
+}
+
+static result no_violation(const char *during)
+{
+	int seen = watched("transitions"), bad = watched("violations");
+
+	diag("%s: %d transitions, %d violations", during, seen, bad);
+	for (const std::string &l : split(module_param("execmem_watch", "report")))
+		diag("%s", l.c_str());
+	CHECK(seen > 0, "the watch saw nothing");
+	CHECK(bad == 0, "%d times a page was W+X during %s", bad, during);
+	return pass();
+}
+
+/* Every set_memory_*() and every new area counts, and a planted one is found. */
+static result planted_page_is_seen()
+{
+	TRY(need_watch());
+	clear();
+	int err = spit("/sys/module/execmem_watch/parameters/plant", "1");
+
+	CHECK(!err, "plant: %s", strerror(-err));
+	CHECK(watched("violations") > 0, "a planted W+X page was not seen");
+	clear();
+	return pass();
+}
+
+static std::unique_ptr<live_load> load;
+
+static result under_load()
+{
+	TRY(need_watch());
+	load = std::make_unique<live_load>(30);
+	CHECK(load->error.empty(), "%s", load->error.c_str());
+	return no_violation("load");
+}
+
+static result under_unload()
+{
+	TRY(need_watch());
+	load.reset();
+	return no_violation("unload");
+}
+
+int main()
+{
+	int ret = run_cases({
+		{ "planted_page_is_seen", planted_page_is_seen },
+		{ "load", under_load },
+		{ "unload", under_unload },
+	});
+
+	load.reset();
+	watch.reset();
+	return ret;
+}
