@@ -3,13 +3,13 @@
 
 ARCH ?= x86_64
 FLAVOUR ?= default
-export ARCH FLAVOUR BASE TESTS APPEND ACCEL
+export ARCH FLAVOUR BASE EXTRA_CONFIG TESTS APPEND ACCEL
 
 help:
 	@echo 'make run         apply, build, boot in QEMU, test'
 	@echo '                 ARCH=x86_64|arm64 FLAVOUR=default|nomodules|debug|stock'
 	@echo '                 BASE=tarball|directory|git-tree[@revision]'
-	@echo '                 TESTS=a,b APPEND="kernel parameters" ACCEL=kvm'
+	@echo '                 EXTRA_CONFIG=fragment TESTS=a,b APPEND="kernel parameters" ACCEL=kvm'
 	@echo 'make check       all checks; ends with "N passed, N failed"'
 	@echo 'make check-long  the ones that take hours'
 	@echo 'make series      build/linux-6.1.y: the base and one commit a patch'

@@ -26,6 +26,10 @@ for fragment in "${fragments[@]}"; do
 	file=$top/kernel-config/$fragment.config
 	[[ ! -e $file ]] || files+=("$file")
 done
+if [[ ${EXTRA_CONFIG:-} ]]; then
+	[[ -f $EXTRA_CONFIG ]] || die "EXTRA_CONFIG=$EXTRA_CONFIG: no such file"
+	files+=("$(realpath "$EXTRA_CONFIG")")
+fi
 
 # ccache sees the same compiler calls in every clone: no times, no host names,
 # no absolute paths.

@@ -5,9 +5,10 @@
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-build=$top/build
+# the two that the tests of these scripts set elsewhere
+build=${EXECMEM_BUILD:-$top/build}
+patches=${EXECMEM_PATCHES:-$top/patches/linux-6.1.y}
 tree=$build/linux-6.1.y
-patches=$top/patches/linux-6.1.y
 
 ARCH=${ARCH:-x86_64}
 FLAVOUR=${FLAVOUR:-default}

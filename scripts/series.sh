@@ -60,19 +60,15 @@ version_of() {
 
 # Leaves the base as the one commit of a new repository in $1.
 unpack_base() {
-	local to=$1 version
+	local to=$1 version why
 	mkdir -p "$to"
-	case $base_kind in
-	tarball)
-		tar -C "$to" --strip-components=1 -xf "$base_path" ||
-			die "BASE=$base_path: could not be unpacked (no tarball, or no space)" ;;
-	directory)
-		tar -C "$base_path" --exclude=./.git -cf - . | tar -C "$to" -xf - ||
-			die "BASE=$base_path: could not be copied" ;;
-	git)
-		git -C "$base_path" archive "$base_revision" | tar -C "$to" -xf - ||
-			die "BASE=$base_path: could not be copied" ;;
-	esac
+	# what goes wrong is kept in a variable: the disk may be full
+	why=$(case $base_kind in
+	      tarball) tar -C "$to" --strip-components=1 -xf "$base_path" ;;
+	      directory) tar -C "$base_path" --exclude=./.git -cf - . | tar -C "$to" -xf - ;;
+	      git) git -C "$base_path" archive "$base_revision" | tar -C "$to" -xf - ;;
+	      esac 2>&1) ||
+		die "BASE=${BASE:-$base_path}: cannot be unpacked: $(head -n 1 <<< "$why")"
 	version=$(version_of "$to/Makefile")
 	[[ $version = 6.1.* ]] ||
 		die "BASE=${BASE:-$base_path}: this is ${version:+Linux $version, }not a 6.1.y kernel"
@@ -82,10 +78,12 @@ unpack_base() {
 	git -C "$to" config core.fsync none
 	git -C "$to" config user.name "$GIT_COMMITTER_NAME"
 	git -C "$to" config user.email "$GIT_COMMITTER_EMAIL"
-	git -C "$to" add -A -f . || die "no base commit: git add failed (no space?)"
-	GIT_AUTHOR_NAME=$GIT_COMMITTER_NAME GIT_AUTHOR_EMAIL=$GIT_COMMITTER_EMAIL \
-	GIT_AUTHOR_DATE='2022-12-11 00:00:00 +0000' GIT_COMMITTER_DATE='2022-12-11 00:00:00 +0000' \
-		git -C "$to" commit -q -m "Linux $version" || die "no base commit: git commit failed (no space?)"
+	why=$(git -C "$to" add -A -f . 2>&1) ||
+		die "BASE=${BASE:-$base_path}: no base commit: $(head -n 1 <<< "$why")"
+	why=$(GIT_AUTHOR_NAME=$GIT_COMMITTER_NAME GIT_AUTHOR_EMAIL=$GIT_COMMITTER_EMAIL \
+	      GIT_AUTHOR_DATE='2022-12-11 00:00:00 +0000' GIT_COMMITTER_DATE='2022-12-11 00:00:00 +0000' \
+	      git -C "$to" commit -q -m "Linux $version" 2>&1) ||
+		die "BASE=${BASE:-$base_path}: no base commit: $(head -n 1 <<< "$why")"
 	git -C "$to" tag base
 	printf '%s\n' "$base_id" > "$to/.git/$state.base"
 }
@@ -190,7 +188,8 @@ export_series() {
 		die "build/linux-6.1.y has changes that are not committed"
 	[[ -z $(k rev-list --merges base..HEAD) ]] ||
 		die "build/linux-6.1.y has merge commits above its base"
-	work=$(mktemp -d "$top/patches/.export.XXXXXX")
+	mkdir -p "$patches"
+	work=$(mktemp -d "$patches/.export.XXXXXX")
 	# shellcheck disable=SC2064
 	trap "rm -rf '$work'" EXIT
 	k -c core.abbrev=12 -c diff.algorithm=myers format-patch -q -o "$work" \
@@ -198,10 +197,7 @@ export_series() {
 		--stat=72 --no-renames base..HEAD
 	total=$(find "$work" -name '*.patch' | wc -l)
 	write_cover "$total" > "$work/0000-cover-letter.patch"
-	if [[ -d $patches ]]; then
-		find "$patches" -maxdepth 1 -name '[0-9]*.patch' -delete
-	fi
-	mkdir -p "$patches"
+	find "$patches" -maxdepth 1 -name '[0-9]*.patch' -delete
 	mv "$work"/*.patch "$patches/"
 	k rev-parse HEAD > "$tree/.git/$state.head"
 	series_id > "$tree/.git/$state.series"

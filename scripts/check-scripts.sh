@@ -1,0 +1,196 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# Tests of the scripts themselves, on a kernel tree of four files: the way from
+# patches to commits and back, and that each mistake of the user gets one clear
+# line, a bad exit status, and nothing half-written.
+#
+# Prints "ok NAME" or "not ok NAME" for each.
+
+. "$(dirname "$0")/common.sh"
+unset BASE TESTS APPEND EXTRA_CONFIG
+scripts=$top/scripts
+mkdir -p "$build"
+work=$(mktemp -d "$build/.check.XXXXXX")
+# shellcheck disable=SC2064
+trap "rm -rf '$work'" EXIT
+export EXECMEM_BUILD=$work/build EXECMEM_PATCHES=$work/patches
+bad=0
+
+g() { git -C "$EXECMEM_BUILD/linux-6.1.y" -c user.name=test -c user.email=test@localhost "$@"; }
+
+result() {
+	local name=$1 why=$2
+	if [[ $why ]]; then
+		echo "not ok $name: $why"
+		bad=1
+	else
+		echo "ok $name"
+	fi
+}
+
+# expect_error NAME PATTERN COMMAND...
+expect_error() {
+	local name=$1 pattern=$2 why='' status=0
+	shift 2
+	"$@" > "$work/out" 2> "$work/err" < /dev/null || status=$?
+	sed -i '/^make: /d' "$work/err"
+	if ((status == 0)); then
+		why='exit status 0'
+	elif [[ $(wc -l < "$work/err") != 1 ]]; then
+		why="not one line on stderr but $(wc -l < "$work/err"): $(head -n 3 "$work/err" | tr '\n' '|')"
+	elif ! grep -qE -- "$pattern" "$work/err"; then
+		why="says: $(cat "$work/err")"
+	elif compgen -G "$EXECMEM_BUILD/.series.*" > /dev/null; then
+		why='leaves a temporary directory'
+	fi
+	result "$name" "$why"
+}
+
+# A kernel as small as the scripts accept.
+fake_kernel() {
+	mkdir -p "$1/kernel" "$1/mm"
+	printf 'VERSION = %s\nPATCHLEVEL = %s\nSUBLEVEL = 7\n' "$2" "$3" > "$1/Makefile"
+	seq 40 > "$1/mm/a.c"
+	seq 40 > "$1/kernel/b.c"
+}
+
+reset() { rm -rf "$EXECMEM_BUILD" "$EXECMEM_PATCHES"; mkdir -p "$EXECMEM_PATCHES"; }
+series() { "$scripts/series.sh" "$@"; }
+
+fake_kernel "$work/linux" 6 1
+fake_kernel "$work/linux-6.6" 6 6
+tar -C "$work" -cJf "$work/linux.tar.xz" linux
+cp -r "$work/linux" "$work/linux.git"
+git -C "$work/linux.git" init -q
+git -C "$work/linux.git" add .
+git -C "$work/linux.git" -c user.name=test -c user.email=test@localhost commit -qm one
+git -C "$work/linux.git" tag v6.1.7
+export BASE=$work/linux.tar.xz
+
+# --- there and back -----------------------------------------------------------
+reset
+series apply > /dev/null
+sed -i 's/^7$/seven/' "$EXECMEM_BUILD/linux-6.1.y/mm/a.c"
+g commit -qam 'mm: call seven by its name
+
+A body with a line that looks like a header:
+Subject: none' --date '2026-01-02 03:04:05 +0200'
+sed -i 's/^9$/nine/' "$EXECMEM_BUILD/linux-6.1.y/kernel/b.c"
+g commit -qam 'kernel: the same for nine' --date '2026-01-02 03:04:06 +0200'
+expect_error 'unexported commits are not thrown away' 'not in patches/.*make export' \
+	env BASE="$work/linux.git" "$scripts/series.sh" apply
+series export > /dev/null
+cp -r "$EXECMEM_PATCHES" "$work/patches.1"
+head_1=$(g rev-parse 'HEAD^{tree}')
+rm -rf "$EXECMEM_BUILD"
+series apply > /dev/null
+head_2=$(g rev-parse HEAD)
+series export > /dev/null
+why=''
+diff -r "$work/patches.1" "$EXECMEM_PATCHES" > /dev/null || why='patches differ'
+[[ $(g rev-parse 'HEAD^{tree}') = "$head_1" ]] || why='trees differ'
+result 'export after apply gives no diff' "$why"
+
+why=''
+rm -rf "$EXECMEM_BUILD"
+series apply > /dev/null
+[[ $(g rev-parse HEAD) = "$head_2" ]] || why='the commits have other names'
+result 'the same patches give the same commits' "$why"
+
+why=''
+sed -i 's/^Subject: .*/Subject: [PATCH 00\/9] Words of ours/; s/^Patches and files/Words\n&/' \
+	"$EXECMEM_PATCHES/0000-cover-letter.patch"
+series export > /dev/null
+grep -q '^Subject: \[PATCH 00/2\] Words of ours$' "$EXECMEM_PATCHES/0000-cover-letter.patch" ||
+	why='the subject is lost'
+grep -q '^Words$' "$EXECMEM_PATCHES/0000-cover-letter.patch" || why='the text is lost'
+result 'the cover letter keeps its words' "$why"
+
+why=''
+for BASE in "$work/linux" "$work/linux.git" "$work/linux.git@v6.1.7"; do
+	rm -rf "$EXECMEM_BUILD"
+	series apply > /dev/null || why="$BASE failed"
+	[[ $(g rev-parse HEAD) = "$head_2" ]] || why="$BASE gives other commits"
+done
+BASE=$work/linux.tar.xz
+result 'a directory, a git tree and a tarball give the same commits' "$why"
+
+why=''
+rm -rf "$EXECMEM_BUILD"
+series apply > /dev/null
+touch -d '2020-01-01' "$EXECMEM_BUILD/linux-6.1.y/mm/a.c"
+rm "$EXECMEM_PATCHES"/0002-*
+series apply > /dev/null
+[[ $(g rev-list --count base..HEAD) = 1 ]] || why='the patch is still there'
+[[ $(stat -c %Y "$EXECMEM_BUILD/linux-6.1.y/mm/a.c") = $(date -d 2020-01-01 +%s) ]] ||
+	why='a file that did not change was written'
+result 'a patch less changes only its files' "$why"
+
+# --- git am takes the patches with no flag --------------------------------------
+why=''
+reset
+cp "$work/patches.1"/* "$EXECMEM_PATCHES"
+series apply > /dev/null
+tree_id=$(g rev-parse 'HEAD^{tree}')
+g checkout -q base
+g am -q "$EXECMEM_PATCHES"/000[1-9]-*.patch > /dev/null 2>&1 || why='git am refuses them'
+[[ $(g rev-parse 'HEAD^{tree}') = "$tree_id" ]] || why='git am gives another tree'
+result 'git am takes the patches' "$why"
+
+# --- patches that do not fit ----------------------------------------------------
+reset
+cp "$work/patches.1"/* "$EXECMEM_PATCHES"
+series apply > /dev/null
+before=$(g rev-parse HEAD)
+cp "$EXECMEM_PATCHES"/0001-* "$EXECMEM_PATCHES/0003-again.patch"
+expect_error 'a patch that the base has already' \
+	'0003-again.patch \(3 of 3\) is already applied in the base Linux 6\.1\.7' series apply
+sed 's/^ 5$/ five/' "$work/patches.1"/0001-* > "$EXECMEM_PATCHES/0003-again.patch"
+expect_error 'a patch that conflicts' \
+	'0003-again.patch \(3 of 3\) conflicts with the base Linux 6\.1\.7 \(.*\): .*mm/a\.c' series apply
+echo nonsense > "$EXECMEM_PATCHES/0003-again.patch"
+expect_error 'a file that is no patch' '0003-again.patch' series apply
+why=''
+[[ $(g rev-parse HEAD) = "$before" && -z $(g status --porcelain) ]] || why='the tree has changed'
+result 'after a bad patch the tree is as before' "$why"
+
+# --- wrong bases -----------------------------------------------------------------
+reset
+head -c 3000 /dev/urandom > "$work/noise.tar.xz"
+mkdir "$work/empty"
+expect_error 'BASE does not exist' 'BASE=/nowhere/linux: no such file' env BASE=/nowhere/linux "$scripts/series.sh" apply
+expect_error 'BASE is no tarball' 'noise.tar.xz: cannot be unpacked' env BASE="$work/noise.tar.xz" "$scripts/series.sh" apply
+expect_error 'BASE is another version' 'this is Linux 6\.6\.7, not a 6\.1\.y' env BASE="$work/linux-6.6" "$scripts/series.sh" apply
+expect_error 'BASE is no kernel' 'neither a tarball' env BASE="$work/empty" "$scripts/series.sh" apply
+expect_error 'BASE has no such revision' "no commit 'v6.1.999'" env BASE="$work/linux.git@v6.1.999" "$scripts/series.sh" apply
+touch "$work/linux/.config"
+expect_error 'BASE has been built in' 'mrproper' env BASE="$work/linux" "$scripts/series.sh" apply
+rm "$work/linux/.config"
+why=''
+[[ ! -e $EXECMEM_BUILD/linux-6.1.y ]] || why='a tree is there'
+result 'a wrong base leaves no tree' "$why"
+
+# --- the rest --------------------------------------------------------------------
+expect_error 'unknown ARCH' "unknown ARCH 'vax': x86_64 or arm64" make -s -C "$top" run ARCH=vax
+expect_error 'unknown FLAVOUR' "unknown FLAVOUR 'sweet'" make -s -C "$top" run FLAVOUR=sweet
+expect_error 'export without a tree' 'nothing to export' series export
+
+tools=$work/tools
+mkdir "$tools"
+for tool in bash env dirname basename date uname id sed grep cat mkdir; do
+	ln -s "$(command -v "$tool")" "$tools/"
+done
+expect_error 'a tool is missing and there is no apt' 'missing.*bison' \
+	env PATH="$tools" "$scripts/host-setup.sh"
+
+if unshare -rm true 2> /dev/null; then
+	reset
+	mkdir -p "$EXECMEM_BUILD"
+	head -c 3000000 /dev/urandom > "$work/linux/mm/large"
+	# shellcheck disable=SC2016
+	expect_error 'the disk is full' 'No space left on device' \
+		env BASE="$work/linux" unshare -rm bash -c \
+		'mount -t tmpfs -o size=1M none "$EXECMEM_BUILD" && "$0" apply' "$scripts/series.sh"
+	rm "$work/linux/mm/large"
+fi
+exit "$bad"
