@@ -168,7 +168,7 @@ static void __init check_exception_table(void)
 	vfree(p);
 }
 
-static int never;
+static int volatile never;
 
 static noinline void warn_somewhere(void)
 {

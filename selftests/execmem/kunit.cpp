@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The KUnit suites that this kernel has run, one case for each. */
+#include <dirent.h>
+
+#include "common.hpp"
+
+int main()
+{
+	std::vector<test_case> cases;
+	std::string root = debugfs("kunit");
+
+	/* Suites of ours may be a module. */
+	if (have_modules() && !module_path("execmem_kunit").empty())
+		load_module("execmem_kunit");
+	if (DIR *d = opendir(root.c_str())) {
+		while (dirent *e = readdir(d)) {
+			std::string suite = e->d_name;
+
+			if (suite[0] == '.')
+				continue;
+			cases.push_back({ suite, [=] {
+				std::string text = slurp(root + "/" + suite + "/results").value_or("");
+				bool ok = false;
+
+				for (const std::string &l : split(text)) {
+					if (l.starts_with("ok "))
+						ok = true;
+					if (l.find("not ok ") != l.npos || l.find("# ") != l.npos)
+						diag("%s", l.c_str());
+				}
+				CHECK(ok && text.find("not ok ") == text.npos, "suite %s failed", suite.c_str());
+				return pass();
+			} });
+		}
+		closedir(d);
+	}
+	std::sort(cases.begin(), cases.end(), [](const test_case &a, const test_case &b) { return a.name < b.name; });
+	if (cases.empty())
+		cases.push_back({ "suites", [] { return skip("CONFIG_KUNIT is not set, or no suite has run"); } });
+	return run_cases(cases);
+}

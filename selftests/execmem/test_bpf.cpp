@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The kernel's own lib/test_bpf.ko, whole.  It runs when it is loaded and says
+ * in the log how it went; the figures go to the host too, to be compared
+ * between kernels.
+ */
+#include "bpf.hpp"
+
+static std::vector<std::string> summaries;
+static int load_error = -ENODEV;
+
+static result runs()
+{
+	TRY(need_module("test_bpf", "CONFIG_TEST_BPF"));
+	TRY(need_jit());
+	log_mark mark;
+	{
+		loaded_module m("test_bpf");
+		load_error = m.err;
+	}
+	std::string log = mark.since();
+	size_t shown = 0;
+
+	for (const std::string &line : split(log)) {
+		if (line.find("test_bpf: ") == line.npos)
+			continue;
+		if (line.find("Summary: ") != line.npos)
+			summaries.push_back(line.substr(line.find("test_bpf: ")));
+		else if ((line.find(" FAIL") != line.npos || line.find("ret ") != line.npos) && shown++ < 20)
+			diag("%s", line.c_str());
+	}
+	host_channel host;
+	for (const std::string &s : summaries) {
+		diag("%s", s.c_str());
+		host.send("summary " + s);
+	}
+	CHECK(!load_error, "loading test_bpf.ko: %s", strerror(-load_error));
+	CHECK(!summaries.empty(), "no summary in the log");
+	return pass();
+}
+
+static result none_failed()
+{
+	TRY(need_module("test_bpf", "CONFIG_TEST_BPF"));
+	CHECK(!summaries.empty(), "no summary in the log");
+	for (const std::string &s : summaries)
+		CHECK(s.find(" 0 FAILED") != s.npos, "%s", s.c_str());
+	return pass();
+}
+
+/* The JIT did work: an interpreter would pass as well. */
+static result jited()
+{
+	TRY(need_module("test_bpf", "CONFIG_TEST_BPF"));
+	for (const std::string &s : summaries) {
+		unsigned int done, all;
+		size_t at = s.find('[');
+
+		if (at == s.npos || sscanf(s.c_str() + at, "[%u/%u JIT'ed]", &done, &all) != 2)
+			continue;
+		CHECK(done > 0 && done * 100 >= all * 95, "only %u of %u JITed", done, all);
+		return pass();
+	}
+	return fail("no figure of JITed programs in the log");
+}
+
+int main()
+{
+	return run_cases({
+		{ "runs", runs },
+		{ "none_failed", none_failed },
+		{ "jited", jited },
+	});
+}
