@@ -44,7 +44,7 @@ dependencies() {
 }
 
 pack() {
-	local stage=$out/initrd.stage list=$out/initrd.list modules=() ko file name
+	local stage=$out/initrd.stage list=$out/initrd.list modules=() ko name
 	rm -rf "$stage"
 	mkdir -p "$stage/tests" "$stage/modules" "$out/tests"
 	compile "$out/init" "${prefix}g++" "${flags[@]}" -static -s "$harness/init.cpp"
@@ -57,10 +57,7 @@ pack() {
 	else
 		: > "$stage/tests/list"
 	fi
-	while read -r file; do
-		cp "$file" "$stage/tests/"
-	done < <(find "$out/tests" -type f ! -name '*.ko' ! -name '*.o' ! -name '*.d' ! -name '*.c' \
-		 ! -name '.*' ! -name '*.cmd' ! -name '*.mod' ! -name '*.order' ! -name '*.symvers')
+	find "$out/tests" -maxdepth 1 -type f -perm -u+x ! -name '*.ko' -exec cp -t "$stage/tests" {} +
 
 	if [[ -e $kernel/modules.order ]]; then
 		while read -r ko; do
@@ -68,7 +65,7 @@ pack() {
 		done < "$kernel/modules.order"
 		while read -r ko; do
 			modules+=("$ko")
-		done < <(find "$out/tests" -name '*.ko' | LC_ALL=C sort)
+		done < <(find "$out/tests/mod" -name '*.ko' 2> /dev/null | LC_ALL=C sort)
 		for ko in "${modules[@]}"; do
 			# the kernel knows a module by its name with underscores
 			name=$(basename "$ko" | tr - _)

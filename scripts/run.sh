@@ -21,6 +21,7 @@ out=$build/$ARCH-$FLAVOUR
 source=$tree
 [[ $FLAVOUR = stock ]] && source=$build/linux-base
 args=(--arch "$ARCH" --dir "$out" --tree "$source" --kernel "$out/vmlinuz" --initrd "$out/initrd")
+[[ ! -e $top/selftests/execmem/list ]] || args+=(--list "$top/selftests/execmem/list")
 [[ $FLAVOUR = debug ]] && args+=(--memory 2048 --slow 4 --boot-timeout 400)
 [[ ! ${TESTS:-} ]] || args+=(--tests "$TESTS")
 [[ ! ${APPEND:-} ]] || args+=(--append "$APPEND")

@@ -58,6 +58,9 @@ version_of() {
 		paste -s -d .
 }
 
+# The line of an error message that says most.
+main_reason() { grep -m 1 'No space left' <<< "$1" || head -n 1 <<< "$1"; }
+
 # Leaves the base as the one commit of a new repository in $1.
 unpack_base() {
 	local to=$1 version why
@@ -68,7 +71,7 @@ unpack_base() {
 	      directory) tar -C "$base_path" --exclude=./.git -cf - . | tar -C "$to" -xf - ;;
 	      git) git -C "$base_path" archive "$base_revision" | tar -C "$to" -xf - ;;
 	      esac 2>&1) ||
-		die "BASE=${BASE:-$base_path}: cannot be unpacked: $(head -n 1 <<< "$why")"
+		die "BASE=${BASE:-$base_path}: cannot be unpacked: $(main_reason "$why")"
 	version=$(version_of "$to/Makefile")
 	[[ $version = 6.1.* ]] ||
 		die "BASE=${BASE:-$base_path}: this is ${version:+Linux $version, }not a 6.1.y kernel"
@@ -79,11 +82,11 @@ unpack_base() {
 	git -C "$to" config user.name "$GIT_COMMITTER_NAME"
 	git -C "$to" config user.email "$GIT_COMMITTER_EMAIL"
 	why=$(git -C "$to" add -A -f . 2>&1) ||
-		die "BASE=${BASE:-$base_path}: no base commit: $(head -n 1 <<< "$why")"
+		die "BASE=${BASE:-$base_path}: no base commit: $(main_reason "$why")"
 	why=$(GIT_AUTHOR_NAME=$GIT_COMMITTER_NAME GIT_AUTHOR_EMAIL=$GIT_COMMITTER_EMAIL \
 	      GIT_AUTHOR_DATE='2022-12-11 00:00:00 +0000' GIT_COMMITTER_DATE='2022-12-11 00:00:00 +0000' \
 	      git -C "$to" commit -q -m "Linux $version" 2>&1) ||
-		die "BASE=${BASE:-$base_path}: no base commit: $(head -n 1 <<< "$why")"
+		die "BASE=${BASE:-$base_path}: no base commit: $(main_reason "$why")"
 	git -C "$to" tag base
 	printf '%s\n' "$base_id" > "$to/.git/$state.base"
 }

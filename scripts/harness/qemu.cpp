@@ -98,11 +98,13 @@ qemu::qemu(const guest_setup &setup)
 		add({ "-accel", "tcg,thread=multi" });
 	if (arm)
 		add({ "-machine", "virt,memory-backend=ram,gic-version=3",
-		      "-cpu", kvm ? "host" : "max,pauth-impdef=on",
+		      "-cpu", !setup.cpu.empty() ? setup.cpu.c_str() :
+				kvm ? "host" : "max,pauth-impdef=on",
 		      "-semihosting-config", "enable=on,target=native,userspace=on" });
 	else
 		add({ "-machine", "pc,memory-backend=ram",
-		      "-cpu", kvm ? "host,la57=off,-arch-capabilities" : "max,la57=off",
+		      "-cpu", !setup.cpu.empty() ? setup.cpu.c_str() :
+				kvm ? "host,la57=off,-arch-capabilities" : "max,la57=off",
 		      "-device", "isa-debug-exit,iobase=0xf4,iosize=4" });
 	gdb_socket = "/tmp/execmem-gdb." + std::to_string(getpid());
 

@@ -18,6 +18,7 @@
 #include "pagetables.h"
 #include "qemu.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -27,13 +28,14 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace {
 
 struct settings {
 	guest_setup guest;
-	std::string tree, tests;
+	std::string tree, tests, list, append;
 	double boot_timeout = 120;
 	/* how much slower than the default kernel the tests may be */
 	double slow = 1;
@@ -226,12 +228,90 @@ void run(const settings &s)
 	progress("guest ended: " + status);
 }
 
+/* Tests that share a boot, and what it needs. */
+struct boot {
+	std::string cpu, append;
+	std::vector<std::string> tests;
+};
+
+/*
+ * The list of tests says which of them want a boot of their own:
+ *
+ *   NAME TIMEOUT [cpu=QEMU-CPU] [cmdline=kernel parameters, to the end of the line]
+ *
+ * cpu= is for x86; elsewhere such a test goes with the others and skips.
+ */
+std::vector<boot> plan_boots(const settings &s)
+{
+	std::vector<boot> boots(1);
+
+	for (const auto &line : lines_of(read_file(s.list))) {
+		const size_t cmdline = line.find(" cmdline="), cpu = line.find(" cpu=");
+		const std::string name = line.substr(0, line.find_first_of(" \t"));
+		boot b;
+
+		if (name.empty() || name[0] == '#')
+			continue;
+		if (!s.tests.empty() && ("," + s.tests + ",").find("," + name + ",") == std::string::npos)
+			continue;
+		if (s.guest.arch == "x86_64" || cpu == line.npos) {
+			if (cmdline != line.npos)
+				b.append = line.substr(cmdline + 9);
+			if (cpu != line.npos && cpu < cmdline)
+				b.cpu = line.substr(cpu + 5, line.find(' ', cpu + 1) - cpu - 5);
+		}
+
+		auto same = std::find_if(boots.begin(), boots.end(), [&b](const boot &other) {
+			return other.cpu == b.cpu && other.append == b.append;
+		});
+		if (same == boots.end())
+			same = boots.insert(boots.end(), b);
+		same->tests.push_back(name);
+	}
+	if (s.list.empty() && !s.tests.empty())
+		boots[0].tests.push_back(s.tests);
+	if (boots[0].tests.empty() && boots.size() > 1)
+		boots.erase(boots.begin());
+	return boots;
+}
+
+/*
+ * A loaded host must not look like a broken guest: no check that the timer
+ * ticks in time, and patience before a stall is called one.
+ */
+constexpr const char *patience = " no_timer_check rcupdate.rcu_cpu_stall_timeout=100"
+				 " watchdog_thresh=60";
+
+/* Boots once, runs those tests, prints the verdict. */
+bool run_boot(settings s, const boot &b, size_t number, size_t count)
+{
+	std::string names;
+
+	for (const auto &name : b.tests)
+		names += (names.empty() ? "" : ",") + name;
+	if (number) {
+		s.guest.dir += "/boot-" + std::to_string(number + 1);
+		mkdir(s.guest.dir.c_str(), 0777);
+	}
+	s.guest.cpu = b.cpu;
+	s.guest.append = std::string(s.guest.arch == "arm64" ? "console=ttyAMA0" : "console=ttyS0") +
+		" panic=-1 oops=panic panic_on_warn=1 hung_task_panic=1" + patience + " execmem.slow=" +
+		std::to_string(static_cast<int>(s.slow)) +
+		(names.empty() ? "" : " execmem.tests=" + names) +
+		(b.append.empty() ? "" : " " + b.append) + (s.append.empty() ? "" : " " + s.append);
+	if (count > 1)
+		progress("boot " + std::to_string(number + 1) + " of " + std::to_string(count) + ": " +
+			 names + (b.append.empty() ? "" : " with " + b.append));
+	run(s);
+	return print_verdict(judge(s.guest.dir, s.tree));
+}
+
 [[noreturn]] void usage()
 {
 	fputs("usage: run-guest --arch x86_64|arm64 --dir DIR --tree KERNEL-TREE --kernel FILE\n"
 	      "                 --initrd FILE [--append ARGS] [--tests A,B] [--memory MB]\n"
 	      "                 [--cpus N] [--boot-timeout SECONDS] [--slow FACTOR]\n"
-	      "                 [--accel tcg|kvm]\n"
+	      "                 [--accel tcg|kvm] [--list TESTS]\n"
 	      "       run-guest --judge DIR --tree KERNEL-TREE\n", stderr);
 	exit(2);
 }
@@ -247,10 +327,10 @@ int main(int argc, char **argv)
 		{ "tests", 1, nullptr, 'T' }, { "memory", 1, nullptr, 'm' },
 		{ "cpus", 1, nullptr, 'c' }, { "boot-timeout", 1, nullptr, 'b' },
 		{ "slow", 1, nullptr, 's' }, { "judge", 1, nullptr, 'j' },
-		{ "accel", 1, nullptr, 'A' }, {}
+		{ "accel", 1, nullptr, 'A' }, { "list", 1, nullptr, 'l' }, {}
 	};
 	settings s;
-	std::string judged, append;
+	std::string judged;
 
 	for (int c; (c = getopt_long(argc, argv, "", options, nullptr)) != -1; ) {
 		switch (c) {
@@ -259,12 +339,13 @@ int main(int argc, char **argv)
 		case 't': s.tree = optarg; break;
 		case 'k': s.guest.kernel = optarg; break;
 		case 'i': s.guest.initrd = optarg; break;
-		case 'p': append = optarg; break;
+		case 'p': s.append = optarg; break;
 		case 'T': s.tests = optarg; break;
 		case 'm': s.guest.memory_mb = static_cast<unsigned>(atoi(optarg)); break;
 		case 'c': s.guest.cpus = static_cast<unsigned>(atoi(optarg)); break;
 		case 'b': s.boot_timeout = atof(optarg); break;
 		case 's': s.slow = atof(optarg); break;
+		case 'l': s.list = optarg; break;
 		case 'A': s.guest.accel = optarg; break;
 		case 'j': judged = optarg; break;
 		default: usage();
@@ -273,24 +354,23 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	started = now();
 
-	if (judged.empty()) {
-		if (s.guest.dir.empty() || s.guest.kernel.empty() || s.guest.initrd.empty() ||
-		    s.tree.empty() || (s.guest.arch != "x86_64" && s.guest.arch != "arm64"))
-			usage();
-		s.guest.append = std::string(s.guest.arch == "arm64" ? "console=ttyAMA0" :
-					     "console=ttyS0") +
-			" panic=-1 oops=panic panic_on_warn=1 hung_task_panic=1 execmem.slow=" +
-			std::to_string(static_cast<int>(s.slow)) +
-			(s.tests.empty() ? "" : " execmem.tests=" + s.tests) +
-			(append.empty() ? "" : " " + append);
-		run(s);
-		judged = s.guest.dir;
-	} else if (s.tree.empty()) {
+	if (s.tree.empty())
 		usage();
+
+	bool good = true;
+
+	if (!judged.empty()) {
+		good = print_verdict(judge(judged, s.tree));
+	} else {
+		if (s.guest.dir.empty() || s.guest.kernel.empty() || s.guest.initrd.empty() ||
+		    (s.guest.arch != "x86_64" && s.guest.arch != "arm64"))
+			usage();
+
+		const auto boots = plan_boots(s);
+
+		for (size_t i = 0; i < boots.size(); i++)
+			good = run_boot(s, boots[i], i, boots.size()) && good;
 	}
-
-	const bool good = print_verdict(judge(judged, s.tree));
-
 	printf("run: %s\n", good ? "good" : "BAD");
 	return good ? 0 : 1;
 }

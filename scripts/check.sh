@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# Everything that is checked, cheap things first. The last line says
+# "N passed, N failed".
+#
+# usage: check.sh [long]
+
+. "$(dirname "$0")/common.sh"
+unset BASE TESTS APPEND EXTRA_CONFIG
+export ARCH=x86_64 FLAVOUR=default
+scripts=$top/scripts
+golden=$scripts/harness/testdata
+passed=0 failed=0 skipped=0 failures=()
+
+pass() { passed=$((passed + 1)); say "PASS $1"; }
+fail() { failed=$((failed + 1)); failures+=("$1"); say "FAIL $1"; }
+skip() { skipped=$((skipped + 1)); say "SKIP $1: $2"; }
+check() {
+	local name=$1
+	shift
+	if "$@"; then pass "$name"; else fail "$name"; fi
+}
+
+finish() {
+	local name
+	echo
+	for name in "${failures[@]}"; do
+		echo "failed: $name"
+	done
+	printf '%d passed, %d failed' "$passed" "$failed"
+	((skipped == 0)) || printf ', %d skipped' "$skipped"
+	echo
+	((failed == 0 && passed > 0))
+}
+trap 'fail "check.sh was stopped"; finish; exit 1' INT TERM
+
+# --- the harness judges stored runs as it should ------------------------------
+judge_case() {
+	"$build/host/run-guest" --judge "$1" --tree "$tree" | grep -E '^(PROBLEM|run:)' |
+		diff "$1/expected" - >&2
+}
+
+golden_cases() {
+	local dir
+	for dir in "$golden"/*/; do
+		check "judge: $(basename "$dir")" judge_case "${dir%/}"
+	done
+}
+
+# --- the series and the bases that the packages offer -------------------------
+# fetch_base VERSION: prints the path of that version's tarball
+fetch_base() {
+	local file=$build/bases/linux-source-6.1_$1.tar.xz dir
+	if [[ ! -e $file ]]; then
+		mkdir -p "$build/bases"
+		dir=$(mktemp -d "$build/bases/.get.XXXXXX")
+		(cd "$dir" && apt-get -q download "linux-source-6.1=$1") > "$build/bases/apt.log" 2>&1 &&
+			dpkg-deb --fsys-tarfile "$dir"/*.deb |
+			tar -xO ./usr/src/linux-source-6.1.tar.xz > "$dir/tarball" &&
+			mv "$dir/tarball" "$file"
+		rm -rf "$dir"
+	fi
+	[[ -e $file ]] && echo "$file"
+}
+
+# Applies the series to that version twice: as series.sh does, and with git am.
+applies_to() {
+	local file other=$build/other-base status=0
+	file=$(fetch_base "$1") || { echo "linux-source-6.1=$1 cannot be had" >&2; return 1; }
+	rm -rf "$other"
+	EXECMEM_BUILD=$other BASE=$file "$scripts/series.sh" apply || status=1
+	if ((status == 0)) && compgen -G "$patches/000[1-9]-*.patch" > /dev/null; then
+		local t=$other/linux-6.1.y want
+		want=$(git -C "$t" rev-parse 'HEAD^{tree}')
+		git -C "$t" checkout -q --detach base
+		find "$patches" -name '[0-9]*.patch' ! -name '0000-*' | LC_ALL=C sort |
+			xargs git -C "$t" am -q > /dev/null || status=1
+		[[ $(git -C "$t" rev-parse 'HEAD^{tree}') = "$want" ]] || status=1
+	fi
+	rm -rf "$other"
+	return "$status"
+}
+
+export_is_clean() {
+	local copy=$build/.export-check
+	rm -rf "$copy"
+	cp -r "$patches" "$copy"
+	EXECMEM_PATCHES=$copy "$scripts/series.sh" export > /dev/null &&
+		diff -r "$patches" "$copy" >&2
+	local status=$?
+	rm -rf "$copy"
+	return $status
+}
+
+bases() {
+	local versions oldest newest
+	versions=$(apt-cache madison linux-source-6.1 2> /dev/null | cut -d '|' -f 2 | tr -d ' ' |
+		   LC_ALL=C sort -uV) || true
+	if [[ ! $versions ]]; then
+		skip 'series applies to other 6.1.y' 'apt offers no linux-source-6.1'
+		return
+	fi
+	oldest=$(head -n 1 <<< "$versions")
+	newest=$(tail -n 1 <<< "$versions")
+	check "series applies to the oldest base, $oldest" applies_to "$oldest"
+	[[ $oldest = "$newest" ]] ||
+		check "series applies to the newest base, $newest" applies_to "$newest"
+}
+
+run() {
+	say "--- ARCH=$1 FLAVOUR=$2"
+	ARCH=$1 FLAVOUR=$2 "$scripts/run.sh"
+}
+
+# --- 20 boots, 20 offsets -----------------------------------------------------
+kaslr() {
+	local i
+	for i in $(seq 20); do
+		check "$1: placement, boot $i of 20" env ARCH="$1" FLAVOUR=default TESTS=placement "$scripts/run.sh"
+	done
+}
+
+# What everything below needs; without it there is nothing to count.
+"$scripts/host-setup.sh" all || exit 1
+check 'series applies to the packaged base' "$scripts/series.sh" apply
+((failed == 0)) || { finish; exit 1; }
+"$scripts/build-guest.sh" host || exit 1
+
+golden_cases
+while read -r line; do
+	case $line in
+	'ok '*) pass "scripts: ${line#ok }" ;;
+	'not ok '*) fail "scripts: ${line#not ok }" ;;
+	esac
+done < <("$scripts/check-scripts.sh")
+check 'export gives no diff' export_is_clean
+if command -v shellcheck > /dev/null; then
+	check 'shellcheck' shellcheck "$scripts"/*.sh "$top/.ci/run"
+else
+	skip 'shellcheck' 'not installed'
+fi
+if [[ ${1:-} = long ]]; then
+	kaslr x86_64
+	kaslr arm64
+else
+	bases
+	check 'run x86_64 default' run x86_64 default
+	check 'run x86_64 nomodules' run x86_64 nomodules
+	check 'run x86_64 debug' run x86_64 debug
+	check 'run arm64 default' run arm64 default
+fi
+finish
