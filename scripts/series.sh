@@ -133,6 +133,16 @@ commit_series() {
 
 base_name() { echo "$(k log -1 --format=%s base) (${BASE:-linux-source-6.1})"; }
 
+# Says so when the base is outside of the range in the file "bases".
+warn_of_range() {
+	local version=${1#Linux } word low high
+	while read -r word low high; do
+		[[ $word = good ]] || continue
+		[[ $(printf '%s\n' "$low" "$version" "$high" | sort -CV; echo $?) = 0 ]] ||
+			say "note: Linux $version is outside of $low to $high, where the series is known to fit"
+	done < <(cat "$patches/bases" 2> /dev/null)
+}
+
 # Is there work in the tree that patches/ does not have?
 unexported() {
 	[[ -n $(k status --porcelain --untracked-files=no | head -n 1) ]] ||
@@ -167,6 +177,7 @@ apply() {
 	else
 		commit_series "$work" "$tree"
 	fi
+	warn_of_range "$(k log -1 --format=%s base)"
 	head=$(cat "$work/head")
 	# touches only the files that differ: a rebuild stays small
 	k checkout -q -B series "$head"
