@@ -112,6 +112,14 @@ run() {
 	ARCH=$1 FLAVOUR=$2 "$scripts/run.sh"
 }
 
+# The view from outside must see what it is there to see.
+oracle_sees_red() {
+	local results=$build/oracle-red
+	! ARCH=x86_64 FLAVOUR=default TESTS=alias APPEND=rodata=off RESULTS=$results \
+		"$scripts/run.sh" > "$build/oracle-red.log" 2>&1 &&
+		grep -q 'ffffffff.* is writable and executable' "$results/host.log"
+}
+
 # --- 20 boots, 20 offsets -----------------------------------------------------
 kaslr() {
 	local i
@@ -145,6 +153,7 @@ if [[ ${1:-} = long ]]; then
 else
 	bases
 	check 'run x86_64 default' run x86_64 default
+	check 'the oracle sees writable text (rodata=off)' oracle_sees_red
 	check 'run x86_64 nomodules' run x86_64 nomodules
 	check 'run x86_64 debug' run x86_64 debug
 	check 'run arm64 default' run arm64 default

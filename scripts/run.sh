@@ -3,7 +3,8 @@
 # One kernel from patches to verdict: build, boot, test.
 #
 # Environment: ARCH, FLAVOUR, BASE; TESTS=a,b (default: all); APPEND= more
-# kernel parameters; ACCEL=kvm (default: tcg, the same guest everywhere).
+# kernel parameters; ACCEL=kvm (default: tcg, the same guest everywhere);
+# RESULTS=directory for what the run leaves (default: build/ARCH-FLAVOUR).
 
 . "$(dirname "$0")/common.sh"
 check_arch
@@ -20,7 +21,9 @@ export ARCH FLAVOUR
 out=$build/$ARCH-$FLAVOUR
 source=$tree
 [[ $FLAVOUR = stock ]] && source=$build/linux-base
-args=(--arch "$ARCH" --dir "$out" --tree "$source" --kernel "$out/vmlinuz" --initrd "$out/initrd")
+results=${RESULTS:-$out}
+mkdir -p "$results"
+args=(--arch "$ARCH" --dir "$results" --tree "$source" --kernel "$out/vmlinuz" --initrd "$out/initrd")
 [[ ! -e $top/selftests/execmem/list ]] || args+=(--list "$top/selftests/execmem/list")
 [[ $FLAVOUR = debug ]] && args+=(--memory 2048 --slow 4 --boot-timeout 400)
 [[ ! ${TESTS:-} ]] || args+=(--tests "$TESTS")

@@ -39,18 +39,24 @@ struct rights {
 };
 
 /*
- * A pair of mappings that is let off, with the reason. The physical range is
- * that of the executable one.
+ * Where the kernel's text, built in and allocated, may be mapped. Executable
+ * memory elsewhere (in the direct map, say) is reported, but for the physical
+ * ranges of the second table. Even those may not be writable.
  */
-struct exception {
+struct region {
 	const char *arch;
 	std::uint64_t from, to;
 	const char *reason;
 };
 
-constexpr exception exceptions[] = {
+constexpr region text_regions[] = {
+	{ "x86_64", 0xffffffff80000000, 0xfffffffffeffffff, "kernel image and modules" },
+	{ "arm64", 0xffff800000000000, 0xffffffffffffffff, "modules, vmalloc, kernel image, fixmap" },
+};
+
+constexpr region exceptions[] = {
 	{ "x86_64", 0, 0x100000,
-	  "real-mode trampoline: other CPUs start there with paging off" },
+	  "real-mode trampoline: where the other CPUs start, with paging off" },
 };
 
 class walker {
@@ -223,12 +229,30 @@ std::string describe(const mapping &m)
 	return hex(m.va) + "-" + hex(m.va + m.size) + " (physical " + hex(m.pa) + ")";
 }
 
-const exception *find_exception(const std::string &arch, const mapping &m)
+bool in_text_region(const std::string &arch, const mapping &m)
+{
+	return std::any_of(std::begin(text_regions), std::end(text_regions), [&](const region &r) {
+		return arch == r.arch && m.va >= r.from && m.va + m.size - 1 <= r.to;
+	});
+}
+
+const char *find_exception(const std::string &arch, const mapping &m)
 {
 	for (const auto &e : exceptions)
 		if (arch == e.arch && m.pa >= e.from && m.end() <= e.to)
-			return &e;
+			return e.reason;
 	return nullptr;
+}
+
+/* The part of a mapping that lies in the physical range. */
+mapping part(mapping m, std::uint64_t from, std::uint64_t to)
+{
+	const std::uint64_t start = std::max(m.pa, from), end = std::min(m.end(), to);
+
+	m.va += start - m.pa;
+	m.pa = start;
+	m.size = end - start;
+	return m;
 }
 
 /*
@@ -320,26 +344,37 @@ oracle_answer check_aliases(qemu &guest, const std::string &arch)
 		if (x.size >= 2u << 20 && !(x.va & ((2u << 20) - 1)))
 			large += x.size & ~((2ull << 20) - 1);
 
+		if (!in_text_region(arch, x)) {
+			const char *reason = find_exception(arch, x);
+
+			if (reason) {
+				excused++;
+				answer.details.push_back("excused: executable " + describe(x) + ": " +
+							 reason);
+			} else {
+				bad++;
+				answer.details.push_back("executable where no text belongs: " +
+							 describe(x));
+			}
+		}
+
 		auto first = std::upper_bound(reach.begin(), reach.end(), x.pa) - reach.begin();
 
 		for (size_t i = static_cast<size_t>(first);
 		     i < writable.size() && writable[i].pa < x.end(); i++) {
-			const mapping &w = writable[i];
-
-			if (w.end() <= x.pa)
+			if (writable[i].end() <= x.pa)
 				continue;
 
-			const bool same = w.va - w.pa == x.va - x.pa && w.executable;
-			const exception *e = find_exception(arch, x);
-			const char *why = e ? e->reason :
-				w.user_half && !w.user ?
-				"text_poke() in progress: the writing CPU's own mapping" : nullptr;
-			const std::string pair = same ? describe(x) + " is writable and executable" :
-				"executable " + describe(x) + " is writable at " + describe(w);
+			const mapping w = part(writable[i], x.pa, x.end());
+			const mapping both = part(x, w.pa, w.end());
+			const std::string pair = w.va == both.va ?
+				describe(both) + " is writable and executable" :
+				"executable " + describe(both) + " is writable at " + hex(w.va);
 
-			if (why) {
+			if (w.user_half && !w.user) {
 				excused++;
-				answer.details.push_back("excused: " + pair + ": " + why);
+				answer.details.push_back("excused: " + pair + ": text_poke() in progress, "
+							 "the writing CPU's own mapping");
 			} else if (++bad <= 20) {
 				answer.details.push_back(pair);
 			}
@@ -360,7 +395,7 @@ oracle_answer check_aliases(qemu &guest, const std::string &arch)
 
 	answer.text = std::to_string(bytes >> 12) + " executable pages (" +
 		std::to_string(large >> 12) + " of them in 2 MB leaves or runs), " +
-		std::to_string(bad) + " writable, " + std::to_string(excused) + " excused";
+		std::to_string(bad) + " writable or out of place, " + std::to_string(excused) + " excused";
 	if (bad)
 		answer.kind = oracle_answer::not_ok;
 	if (!cross.empty()) {
