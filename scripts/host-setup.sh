@@ -18,7 +18,6 @@ flex flex
 g++ g++
 gcc gcc
 git git
-libbpf-dev /usr/include/bpf/libbpf.h
 libelf-dev /usr/include/libelf.h
 libssl-dev /usr/include/openssl/ssl.h
 lz4 lz4

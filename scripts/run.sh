@@ -4,6 +4,7 @@
 #
 # Environment: ARCH, FLAVOUR, BASE; TESTS=a,b (default: all); APPEND= more
 # kernel parameters; ACCEL=kvm (default: tcg, the same guest everywhere);
+# BUILT=1 to boot what the last run built;
 # RESULTS=directory for what the run leaves (default: build/ARCH-FLAVOUR).
 
 . "$(dirname "$0")/common.sh"
@@ -12,11 +13,13 @@ check_flavour
 
 scripts=$top/scripts
 export ARCH FLAVOUR
-"$scripts/host-setup.sh"
-"$scripts/series.sh" apply
-[[ $FLAVOUR != stock ]] || "$scripts/series.sh" stock
-"$scripts/build-kernel.sh"
-"$scripts/build-guest.sh"
+if [[ ! ${BUILT:-} ]]; then
+	"$scripts/host-setup.sh"
+	"$scripts/series.sh" apply
+	[[ $FLAVOUR != stock ]] || "$scripts/series.sh" stock
+	"$scripts/build-kernel.sh"
+	"$scripts/build-guest.sh"
+fi
 
 out=$build/$ARCH-$FLAVOUR
 source=$tree
