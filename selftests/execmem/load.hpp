@@ -29,9 +29,38 @@ static inline std::string getppid_symbol(const kallsyms &ks)
 	return "";
 }
 
+/*
+ * All names of the function @name: where two share an address, as the entries
+ * of a system call do, the kernel prints either.
+ */
+static inline std::vector<std::string> aliases(const std::string &name)
+{
+	static const kallsyms ks;
+	std::vector<std::string> v = { name };
+	u64 addr = ks.addr(name);
+
+	for (const symbol &s : ks.syms)
+		if (addr && s.addr == addr && s.name != name)
+			v.push_back(s.name);
+	return v;
+}
+
+/* A line of debugfs kprobes/list for a probe at @symbol + @off, or "". */
+static inline std::string kprobe_line(const std::string &symbol, unsigned int off)
+{
+	std::string bare = symbol.substr(symbol.find(':') + 1);
+
+	for (const std::string &l : split(slurp(debugfs("kprobes/list")).value_or("")))
+		for (const std::string &name : aliases(bare))
+			if (l.find(" " + name + format("+0x%x ", off)) != l.npos)
+				return l;
+	return "";
+}
+
 /* A kprobe event; gone with the object. */
 struct kprobe_event {
-	std::string name;
+	std::string name, symbol;
+	unsigned int offset = 0;
 	int err = -ENOENT;
 
 	/* @what: "SYMBOL+OFFSET" or "MODULE:SYMBOL"; @type: "p" or "r". */
@@ -56,6 +85,12 @@ struct kprobe_event {
 		enable(false);
 		err = -ENODEV;
 		return append(tracefs("kprobe_events"), "-:execmem/" + name + "\n");
+	}
+
+	/* Of the probe kprobe_inside() made. */
+	bool optimised() const
+	{
+		return kprobe_line(symbol, offset).find("[OPTIMIZED]") != std::string::npos;
 	}
 
 	/* Hits and misses of kprobe_profile, -1 when it has no such event. */
@@ -87,12 +122,26 @@ static inline std::unique_ptr<kprobe_event> kprobe_inside(const std::string &nam
 		if (ev->enable(true))
 			continue;
 		/* "[FTRACE]" in the list: still the entry. */
-		std::string list = slurp(debugfs("kprobes/list")).value_or("");
-		size_t at = list.find(symbol.substr(symbol.find(':') + 1) + format("+0x%x ", off));
-
-		if (at != list.npos && list.substr(at, list.find('\n', at) - at).find("[FTRACE]") != list.npos)
+		if (kprobe_line(symbol, off).find("[FTRACE]") != std::string::npos)
 			continue;
+		ev->symbol = symbol;
+		ev->offset = off;
 		return ev;
+	}
+	return nullptr;
+}
+
+/* The same, at a place where it becomes jump-optimised. */
+static inline std::unique_ptr<kprobe_event> kprobe_optimised(const std::string &name, const std::string &symbol)
+{
+	for (unsigned int first = 1; first <= 40; ) {
+		auto ev = kprobe_inside(name, symbol, first);
+
+		if (!ev)
+			break;
+		if (wait_for(3000, [&] { return ev->optimised(); }))
+			return ev;
+		first = ev->offset + 1;
 	}
 	return nullptr;
 }
@@ -105,6 +154,18 @@ static inline bool have_function_tracer()
 
 	return t && (" " + *t).find(" function ") != std::string::npos &&
 		exists(tracefs("set_ftrace_filter"));
+}
+
+/* The name under which the function tracer knows the getppid system call. */
+static inline std::string traceable_getppid()
+{
+	std::string all = "\n" + slurp(tracefs("available_filter_functions")).value_or("");
+	std::string fn = getppid_symbol(kallsyms());
+
+	for (const std::string &name : aliases(fn))
+		if (all.find("\n" + name + "\n") != all.npos)
+			return name;
+	return fn;
 }
 
 /* A trace instance that traces one function: an ftrace_ops of its own. */
@@ -122,7 +183,11 @@ struct trace_instance {
 		}
 		/* Without the setting, 6.1 instances cost 1.4 MB a CPU. */
 		spit(dir + "/buffer_size_kb", "16");
-		err = spit(dir + "/set_ftrace_filter", function);
+		err = spit(dir + "/set_ftrace_filter", function + "\n");
+		/* An unknown name gives no error, and then everything is traced. */
+		if (!err && function.find('*') == function.npos &&
+		    slurp(dir + "/set_ftrace_filter").value_or("").find(function) == function.npos)
+			err = -ESRCH;
 		if (!err)
 			err = spit(dir + "/current_tracer", "function");
 	}
@@ -145,11 +210,12 @@ struct trace_instance {
 
 	size_t count(const std::string &function) const
 	{
-		std::string t = trace(), needle = ": " + function + " <-";
+		std::string t = trace();
 		size_t n = 0;
 
-		for (size_t at = 0; (at = t.find(needle, at)) != t.npos; at++)
-			n++;
+		for (const std::string &name : aliases(function))
+			for (size_t at = 0; (at = t.find(": " + name + " <-", at)) != t.npos; at++)
+				n++;
 		return n;
 	}
 };
@@ -180,7 +246,7 @@ struct live_load {
 		if (have_kprobe_events())
 			load_kprobes(ks, std::max(2u, nr_kprobes * percent / 100));
 		if (have_function_tracer())
-			load_ftrace(ks, std::max(2u, nr_instances * percent / 100));
+			load_ftrace(std::max(2u, nr_instances * percent / 100));
 		diag("live: %zu modules, %zu BPF programs, %zu BPF trampolines, %zu kprobes, %zu ftrace instances",
 		     modules ? modules->names.size() : 0, bpf_progs.size(), bpf_links.size(),
 		     kprobes.size(), instances.size());
@@ -255,12 +321,10 @@ private:
 		}
 	}
 
-	void load_ftrace(const kallsyms &ks, unsigned int n)
+	void load_ftrace(unsigned int n)
 	{
-		std::string fn = getppid_symbol(ks);
+		std::string fn = traceable_getppid();
 
-		if (fn.empty())
-			return note("no getppid in kallsyms", -ENOENT);
 		for (unsigned int i = 0; i < n; i++) {
 			auto t = std::make_unique<trace_instance>(format("execmem%u", i), fn);
 

@@ -280,21 +280,9 @@ static result optprobe_slot()
 		return skip("optprobes of this architecture use a fixed area");
 	spit("/proc/sys/debug/kprobes-optimization", "1");
 	std::string fn = getppid_symbol(kallsyms());
-	std::vector<std::unique_ptr<kprobe_event>> evs;
+	auto ev = kprobe_optimised("placed", fn);
 
-	/* Not every place can be jump-optimised: try a few functions. */
-	for (const std::string &f : { fn, std::string("vfs_read"), std::string("vfs_write"),
-				      std::string("ksys_read"), std::string("do_sys_openat2") }) {
-		auto ev = kprobe_inside("opt" + std::to_string(evs.size()), f);
-
-		if (ev)
-			evs.push_back(std::move(ev));
-	}
-	CHECK(!evs.empty(), "no kprobe could be placed");
-	bool optimised = wait_for(10000, [] {
-		return slurp(debugfs("kprobes/list")).value_or("").find("[OPTIMIZED]") != std::string::npos;
-	});
-	CHECK(optimised, "no kprobe was optimised");
+	CHECK(ev, "no kprobe in %s was optimised", fn.c_str());
 	return named_places("kprobe_optinsn_page", "optprobe slot page", &layout::kprobe, "__builtin__kprobes");
 }
 
@@ -305,7 +293,7 @@ static result ftrace_trampoline()
 		return skip("CONFIG_FUNCTION_TRACER is not set");
 	if (arch != arch_id::x86_64 && arch != arch_id::i386)
 		return skip("no ftrace trampolines on this architecture");
-	trace_instance t("placed", getppid_symbol(kallsyms()));
+	trace_instance t("placed", traceable_getppid());
 	CHECK(!t.err, "trace instance: %s", strerror(-t.err));
 	return named_places("ftrace_trampoline", "ftrace trampoline", &layout::module, "__builtin__ftrace");
 }

@@ -80,14 +80,11 @@ static typeof(&sprintf) image_pointer = sprintf;
 int execmem_target(int a)
 {
 	/* Room for a jump-optimised kprobe: plain instructions, no branches. */
-	asm volatile(".globl execmem_probe_site\n"
-		     "execmem_probe_site:\n"
 #ifdef CONFIG_S390
-		     ".rept 8\n nopr\n .endr\n"
+	asm volatile(".rept 8\n nopr\n .endr\n");
 #else
-		     ".rept 8\n nop\n .endr\n"
+	asm volatile(".rept 8\n nop\n .endr\n");
 #endif
-		     );
 	return a * 3 + 1;
 }
 EXPORT_SYMBOL_GPL(execmem_target);
