@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What goes wrong goes wrong cleanly: an errno that says so, nothing leaked,
+ * nothing writable and executable left behind, and the next try works.
+ *
+ * With fault injection each allocation on the way of loading a module, a BPF
+ * program, a trampoline, a kprobe and an ftrace trampoline fails in turn; and
+ * each one on the way of freeing them, where nothing may depend on memory.
+ */
+#include <linux/filter.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "load.hpp"
+
+/* ------------------------------------------------------------- footprint */
+
+/*
+ * Run-time text in /proc/vmallocinfo: bytes by caller, for callers that
+ * handle executable memory.
+ */
+using footprint = std::map<std::string, s64>;
+
+static footprint measure()
+{
+	footprint f;
+
+	for (const std::string &line : split(slurp("/proc/vmallocinfo").value_or(""))) {
+		std::vector<std::string> w = words(line);
+
+		if (w.size() < 3 || !w[0].starts_with("0x"))
+			continue;
+		std::string caller = w[2].substr(0, w[2].find('+'));
+		for (const char *key : { "module", "execmem", "bpf", "jit_", "insn", "kprobe", "ftrace",
+					 "tramp", "its_", "layout" }) {
+			if (caller.find(key) == caller.npos)
+				continue;
+			f[caller] += atoll(w[1].c_str());
+			break;
+		}
+	}
+	return f;
+}
+
+/* Once what was freed before is really gone: some of it waits for a grace period. */
+static footprint settle()
+{
+	footprint last = measure();
+
+	for (int still = 0, t = 0; still < 15 && t < 200; t++) {
+		usleep(100000);
+		footprint now = measure();
+
+		still = now == last ? still + 1 : 0;
+		last = std::move(now);
+	}
+	return last;
+}
+
+/* No caller holds more than before. */
+static result no_growth(const footprint &before)
+{
+	footprint after;
+	std::string grown;
+	bool same = wait_for(20000, [&] {
+		after = measure();
+		grown.clear();
+		for (const auto &[caller, bytes] : after) {
+			auto it = before.find(caller);
+			s64 was = it == before.end() ? 0 : it->second;
+
+			if (bytes > was)
+				grown += format(" %s had %lld bytes, has %lld;", caller.c_str(),
+						(long long)was, (long long)bytes);
+		}
+		return grown.empty();
+	});
+
+	CHECK(same, "/proc/vmallocinfo:%s", grown.c_str());
+	return pass();
+}
+
+static result no_wx()
+{
+	if (page_tables::path().empty())
+		return pass();
+	page_tables pt;
+
+	CHECK(pt.error.empty(), "%s", pt.error.c_str());
+	for (const mapping &m : pt.wx())
+		diag("W+X: %s", m.line.c_str());
+	CHECK(pt.wx().empty(), "%zu W+X ranges", pt.wx().size());
+	return pass();
+}
+
+/* -------------------------------------------------------- refused requests */
+
+static result expect(const char *what, int got, int want)
+{
+	if (got > 0)
+		close(got);
+	CHECK(got == want, "%s gave %d (%s), expected %d (%s)", what, got, got < 0 ? strerror(-got) : "success",
+	      want, want < 0 ? strerror(-want) : "success");
+	return pass();
+}
+
+static result bad_modules()
+{
+	TRY(need_module("execmem_test"));
+	TRY(need_module("execmem_clone_000"));
+	std::string image = slurp(module_path("execmem_clone_000")).value_or("");
+	CHECK(image.size() > 4096, "cannot read execmem_clone_000.ko");
+	{
+		/* It uses a kprobe once, whose slot page may stay. */
+		loaded_module m("execmem_test");
+		CHECK(!m.err, "execmem_test: %s", strerror(-m.err));
+	}
+	footprint before = settle();
+
+	TRY(expect("empty module", init_module_image(""), -ENOEXEC));
+	TRY(expect("a module of zeroes", init_module_image(std::string(65536, '\0')), -ENOEXEC));
+	TRY(expect("truncated module", init_module_image(image.substr(0, image.size() / 2)), -ENOEXEC));
+	/* Its init has run, all of it has been set up. */
+	for (int i = 0; i < 10; i++)
+		TRY(expect("failing init", load_module("execmem_test", "fail_init=5"), -EIO));
+	CHECK(!module_loaded("execmem_test"), "a module whose init failed is loaded");
+	{
+		loaded_module m("execmem_test");
+		CHECK(!m.err, "execmem_test: %s", strerror(-m.err));
+		TRY(expect("second load", load_module("execmem_test"), -EEXIST));
+	}
+	return no_growth(before);
+}
+
+/* More than the module area holds, and more than there is memory. */
+static result huge_module()
+{
+	TRY(need_module("execmem_huge"));
+	footprint before = settle();
+	s64 start = now_ms();
+
+	for (int i = 0; i < 3; i++)
+		TRY(expect("a module of 1.25 GB", load_module("execmem_huge"), -ENOMEM));
+	CHECK(now_ms() - start < 60000, "the refusal took %lld ms", (long long)(now_ms() - start));
+	return no_growth(before);
+}
+
+static result bad_programs()
+{
+	TRY(need_jit());
+	{
+		unique_fd warm(bpf_prog_load(bpf_return(1)));
+		CHECK(warm, "load: %s", strerror(-warm.fd));
+	}
+	footprint before = settle();
+
+	TRY(expect("a program of no instructions", bpf_prog_load({}), -E2BIG));
+	TRY(expect("a program without exit", bpf_prog_load({ mov_imm(BPF_REG_0, 0) }), -EINVAL));
+	TRY(expect("a read of an unset register", bpf_prog_load({ mov_reg(BPF_REG_0, BPF_REG_5), exit_insn() }),
+		   -EACCES));
+	TRY(expect("an oversized program", bpf_prog_load(bpf_return(1, 1000002)), -E2BIG));
+	return no_growth(before);
+}
+
+static result bad_kprobes()
+{
+	if (!have_kprobe_events())
+		return skip("CONFIG_KPROBE_EVENTS is not set");
+	std::string fn = getppid_symbol(kallsyms());
+	footprint before = settle();
+
+	for (int i = 0; i < 20; i++) {
+		kprobe_event none("none", "execmem_there_is_no_such_function");
+		kprobe_event far("far", fn + "+1073741824");
+		kprobe_event data("data", "init_task");
+
+		CHECK(none.err == -ENOENT, "an unknown function gave %d", none.err);
+		CHECK(far.err < 0, "an offset far outside the function was taken");
+		CHECK(data.err < 0, "a kprobe on data was taken");
+	}
+	return no_growth(before);
+}
+
+/*
+ * The limit for the JIT, as an unprivileged user: what does not fit is refused
+ * or interpreted, and what has been charged comes back.
+ */
+static result jit_limit()
+{
+	TRY(need_jit());
+	const char *file = "/proc/sys/net/core/bpf_jit_limit";
+	std::string was = trim(slurp(file).value_or(""));
+
+	if (was.empty())
+		return skip("no bpf_jit_limit");
+	std::string small = std::to_string(sysconf(_SC_PAGESIZE));
+	CHECK(!spit(file, small), "cannot set bpf_jit_limit");
+	defer restore([&] { spit(file, was); });
+	footprint before = settle();
+
+	pid_t child = fork();
+	if (!child) {
+		struct sock_filter code[512];
+		int socks[64];
+
+		if (setuid(65534))
+			_exit(10);
+		for (int i = 0; i < 511; i++)
+			code[i] = BPF_STMT(BPF_LD | BPF_IMM, (u32)i);
+		code[511] = BPF_STMT(BPF_RET | BPF_K, 0xffff);
+		struct sock_fprog prog = { 512, code };
+		for (int &s : socks) {
+			s = socket(AF_UNIX, SOCK_DGRAM, 0);
+			if (s < 0)
+				_exit(11);
+			/* Either is right; which one is up to CONFIG_BPF_JIT_ALWAYS_ON. */
+			if (setsockopt(s, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) &&
+			    errno != ENOTSUP && errno != 524 && errno != EPERM && errno != ENOMEM)
+				_exit(12);
+		}
+		_exit(0);
+	}
+	int status = -1;
+	waitpid(child, &status, 0);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the unprivileged child ended with %#x", status);
+	spit(file, was);
+	unique_fd after(bpf_prog_load(bpf_return(7)));
+	u32 ret = 0;
+	CHECK(after && !bpf_run(after.fd, &ret) && ret == 7, "a program no longer loads and runs");
+	after = unique_fd();
+	return no_growth(before);
+}
+
+/* --------------------------------------------------------- fault injection */
+
+static result need_faults()
+{
+	if (!exists("/proc/self/fail-nth"))
+		return skip("CONFIG_FAULT_INJECTION is not set");
+	if (!exists(debugfs("failslab")) && !exists(debugfs("fail_page_alloc")))
+		return skip("CONFIG_FAILSLAB and CONFIG_FAIL_PAGE_ALLOC are not set");
+	/* All allocations, also those that may sleep; and no stack dumps. */
+	for (const char *attr : { "failslab", "fail_page_alloc" }) {
+		for (const auto &[file, value] : std::map<std::string, std::string>{
+				{ "verbose", "0" }, { "ignore-gfp-wait", "0" },
+				{ "ignore-gfp-highmem", "0" }, { "min-order", "0" } })
+			spit(debugfs(std::string(attr) + "/" + file), value);
+	}
+	return pass();
+}
+
+/* Let the @n-th allocation of this task fail while @fn runs; false when there were fewer. */
+static bool with_fault(unsigned int n, const std::function<int()> &fn, int *err)
+{
+	unique_fd f(open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC));
+	std::string num = std::to_string(n);
+	char left[16] = { };
+
+	if (!f || write(f.fd, num.data(), num.size()) < 0) {
+		*err = -ENODEV;
+		return true;
+	}
+	*err = fn();
+	ssize_t got = pread(f.fd, left, sizeof(left) - 1, 0);
+	pwrite(f.fd, "0", 1, 0);
+	return got > 0 && atoi(left) == 0;
+}
+
+struct operation {
+	const char *name;
+	std::function<int()> make;	/* 0 or -errno */
+	std::function<int()> undo;	/* must never fail */
+	bool strict_undo = true;	/* nor allocate in a way it needs */
+};
+
+static result sweep(const operation &op)
+{
+	std::map<int, unsigned int> errors;
+	unsigned int n, injected = 0, step = 1;
+	s64 start = now_ms();
+
+	/* Once without a fault: caches and spare memory are there from now on. */
+	int err = op.make();
+	CHECK(!err, "%s without a fault: %s", op.name, strerror(-err));
+	err = op.undo();
+	CHECK(!err, "undoing %s: %s", op.name, strerror(-err));
+	footprint before = settle();
+
+	for (n = 1; n < 20000; n += step) {
+		if (!with_fault(n, op.make, &err)) {
+			/* Fewer allocations than that: it has worked. */
+			CHECK(!err, "%s without a fault: %s", op.name, strerror(-err));
+			err = op.undo();
+			CHECK(!err, "undoing %s: %s", op.name, strerror(-err));
+			break;
+		}
+		CHECK(err != -ENODEV, "cannot write fail-nth");
+		injected++;
+		errors[err]++;
+		CHECK(err <= 0 && err > -4096, "%s with fault %u: returned %d", op.name, n, err);
+		if (!err) {
+			err = op.undo();
+			CHECK(!err, "%s survived fault %u but undoing it gave %s", op.name, n, strerror(-err));
+		}
+		/* Far along on a slow kernel: not each one any more. */
+		if (now_ms() - start > 60000)
+			step = 7;
+		if (now_ms() - start > 120000)
+			step = 61;
+	}
+	std::string text;
+	for (const auto &[e, count] : errors)
+		text += format(" %s %u,", e ? strerrorname_np(-e) : "survived", count);
+	diag("%s: %u faults, of %u allocations:%s", op.name, injected, n - 1, text.c_str());
+	CHECK(injected > 0, "no allocation of %s was hit", op.name);
+	CHECK(errors.size() > 1 || !errors.count(0), "no fault had any effect on %s", op.name);
+
+	/* Undo with faults: freeing needs no memory. */
+	for (n = 1; op.strict_undo && n < 200; n++) {
+		err = op.make();
+		CHECK(!err, "%s after the faults: %s", op.name, strerror(-err));
+		bool hit = with_fault(n, op.undo, &err);
+		CHECK(!err, "undoing %s with fault %u: %s", op.name, n, strerror(-err));
+		if (!hit)
+			break;
+	}
+	TRY(no_growth(before));
+	return no_wx();
+}
+
+static std::unique_ptr<kprobe_event> probe;
+static std::unique_ptr<trace_instance> tracer;
+static unique_fd prog, attached;
+
+static result fault_module()
+{
+	TRY(need_faults());
+	TRY(need_module("execmem_clone_000"));
+	static std::string image = slurp(module_path("execmem_clone_000")).value_or("");
+
+	return sweep({ "module load",
+		       [] { return init_module_image(image); },
+		       [] { return unload_module("execmem_clone_000"); } });
+}
+
+static result fault_bpf()
+{
+	TRY(need_faults());
+	TRY(need_jit());
+	static const bpf_insns insns = {
+		mov_imm(BPF_REG_1, 1), call_subprog(1), exit_insn(),
+		mov_reg(BPF_REG_0, BPF_REG_1), exit_insn(),
+	};
+
+	return sweep({ "BPF program load",
+		       [] {
+			       int fd = bpf_prog_load(insns);
+
+			       if (fd < 0)
+				       return fd;
+			       prog = unique_fd(fd);
+			       return 0;
+		       },
+		       [] {
+			       prog = unique_fd();
+			       return 0;
+		       } });
+}
+
+static result fault_trampoline()
+{
+	TRY(need_faults());
+	TRY(need_bpf_trampolines());
+	unique_fd p(bpf_tracing_load("bpf_fentry_test1", BPF_TRACE_FENTRY, bpf_return(0)));
+	if (p.fd == -ENOENT)
+		return skip("CONFIG_NET is not set (no bpf_fentry_test1)");
+	CHECK(p, "fentry load: %s", strerror(-p.fd));
+	{
+		unique_fd l(bpf_attach(p.fd));
+		if (l.fd == -524 || l.fd == -EOPNOTSUPP)
+			return skip("no BPF trampolines on this architecture");
+	}
+	return sweep({ "BPF trampoline attach",
+		       [&] {
+			       int fd = bpf_attach(p.fd);
+
+			       if (fd < 0)
+				       return fd;
+			       attached = unique_fd(fd);
+			       return 0;
+		       },
+		       [] {
+			       attached = unique_fd();
+			       return 0;
+		       } });
+}
+
+static result fault_kprobe()
+{
+	TRY(need_faults());
+	if (!have_kprobe_events())
+		return skip("CONFIG_KPROBE_EVENTS is not set");
+	std::string fn = getppid_symbol(kallsyms());
+	unsigned int off;
+	{
+		auto ev = kprobe_inside("find", fn);
+		CHECK(ev, "no kprobe inside %s", fn.c_str());
+		off = ev->offset;
+	}
+	return sweep({ "kprobe",
+		       [&] {
+			       probe = std::make_unique<kprobe_event>("fault", fn + format("+%u", off));
+			       int err = probe->err ? probe->err : probe->enable(true);
+
+			       if (err)
+				       probe.reset();
+			       return err;
+		       },
+		       [] {
+			       int err = probe->remove();
+
+			       probe.reset();
+			       return err;
+		       },
+		       /* Writing a tracefs file copies the line. */
+		       false });
+}
+
+static result fault_ftrace()
+{
+	TRY(need_faults());
+	if (!have_function_tracer())
+		return skip("CONFIG_FUNCTION_TRACER is not set");
+	trace_instance t("fault", traceable_getppid());
+	CHECK(!t.err, "trace instance: %s", strerror(-t.err));
+	CHECK(!spit(t.dir + "/current_tracer", "nop"), "nop tracer");
+
+	/* Each change waits for all tasks; the way is the same for each event. */
+	return sweep({ "ftrace trampoline",
+		       [&] { return spit(t.dir + "/current_tracer", "function"); },
+		       [&] { return spit(t.dir + "/current_tracer", "nop"); },
+		       false });
+}
+
+/* After all that the leak detector is content; scanned twice, as new objects get a grace. */
+static result kmemleak_quiet()
+{
+	if (!exists(debugfs("kmemleak")))
+		return skip("CONFIG_DEBUG_KMEMLEAK is not set");
+	for (int i = 0; i < 2; i++) {
+		int err = spit(debugfs("kmemleak"), "scan");
+
+		if (err == -EBUSY)
+			return skip("kmemleak is switched off");
+		CHECK(!err, "kmemleak scan: %s", strerror(-err));
+		sleep(6);
+	}
+	std::string leaks = slurp(debugfs("kmemleak")).value_or("");
+	std::vector<std::string> lines = split(leaks);
+	for (size_t i = 0; i < lines.size() && i < 60; i++)
+		diag("%s", lines[i].c_str());
+	CHECK(leaks.empty(), "kmemleak reports leaks");
+	return pass();
+}
+
+static result kmemleak_start()
+{
+	if (!exists(debugfs("kmemleak")))
+		return skip("CONFIG_DEBUG_KMEMLEAK is not set");
+	/* What there was before is not ours. */
+	spit(debugfs("kmemleak"), "scan");
+	spit(debugfs("kmemleak"), "clear");
+	return pass();
+}
+
+static result works_after_all()
+{
+	live_load load(20);
+
+	CHECK(load.error.empty(), "%s", load.error.c_str());
+	return no_wx();
+}
+
+int main()
+{
+	show_pointers();
+	return run_cases({
+		{ "kmemleak_start", kmemleak_start },
+		{ "bad_modules", bad_modules },
+		{ "huge_module", huge_module },
+		{ "bad_programs", bad_programs },
+		{ "bad_kprobes", bad_kprobes },
+		{ "jit_limit", jit_limit },
+		{ "fault_module", fault_module },
+		{ "fault_bpf", fault_bpf },
+		{ "fault_trampoline", fault_trampoline },
+		{ "fault_kprobe", fault_kprobe },
+		{ "fault_ftrace", fault_ftrace },
+		{ "works_after_all", works_after_all },
+		{ "kmemleak_quiet", kmemleak_quiet },
+	});
+}
