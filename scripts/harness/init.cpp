@@ -65,6 +65,7 @@ struct outcome {
 	bool timed_out = false;
 	bool has_plan = false;
 	std::string skip_all;	/* reason of a "1..0 # SKIP" plan */
+	std::string skip_first;	/* ... of the first subtest that was skipped */
 };
 
 int result_fd = -1;
@@ -300,6 +301,8 @@ private:
 
 			if (digits != text.npos && text.substr(digits).starts_with(" # SKIP"))
 				text.insert(digits, " test_" + text.substr(3, digits - 3));
+			if (size_t skip = text.find("# SKIP"); skip != text.npos && out.skip_first.empty())
+				out.skip_first = text.substr(skip + 6);
 		}
 		if (!out.has_plan || !out.skip_all.empty())
 			text = text.starts_with("#") ? text : "# " + text;
@@ -531,7 +534,8 @@ int main()
 		std::optional<std::string> failure = judge(out, t), skip;
 
 		if (!failure && WEXITSTATUS(out.status) == ksft_skip)
-			skip = out.skip_all.empty() ? "exit status 4" : out.skip_all;
+			skip = !out.skip_all.empty() ? out.skip_all :
+			       !out.skip_first.empty() ? out.skip_first : "exit status 4";
 		else if (!failure && !out.skip_all.empty())
 			failure = "# exit status 0, but no test in the plan";
 		report(++number, t.name, failure, skip, now() - start);

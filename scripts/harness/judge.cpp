@@ -173,6 +173,8 @@ verdict judge(const std::string &dir, const std::string &tree)
 	if (status != "exited " + std::to_string(orderly_exit))
 		v.problems.push_back("guest did not end in an orderly way: " +
 				     (status.empty() ? "no exit status" : status));
+	if (const auto said = lines_of(read_file(dir + "/qemu.log")); !v.problems.empty() && !said.empty())
+		v.problems.push_back("QEMU says: " + said[0]);
 	if (ktap.find("\n# end-of-run\n") == ktap.npos)
 		v.problems.push_back("result channel has no end marker");
 
