@@ -20,7 +20,8 @@ case $FLAVOUR in
 nomodules) fragments+=(nomodules) ;;
 *) fragments+=(modules "modules-$ARCH") ;;
 esac
-[[ $FLAVOUR = debug ]] && fragments+=(debug "debug-$ARCH")
+[[ $FLAVOUR = stock ]] || fragments+=(series)
+[[ $FLAVOUR = debug ]] && fragments+=(debug)
 files=()
 for fragment in "${fragments[@]}"; do
 	file=$top/kernel-config/$fragment.config
@@ -65,6 +66,7 @@ configure() {
 	rm -rf "$new"
 }
 
+lock "$ARCH-$FLAVOUR"
 configure
 begin=$SECONDS
 title="kernel $ARCH-$FLAVOUR"

@@ -45,12 +45,19 @@ cross_prefix() {
 	esac
 }
 
+# lock NAME: one at a time; the others wait until this script has ended.
+lock() {
+	mkdir -p "$build"
+	exec 9> "$build/.lock-$1"
+	flock -n 9 || { say "waiting for another run ($1)"; flock 9; }
+}
+
 # run_logged LOG TITLE COMMAND...: output to LOG, a line here every 20 s.
 run_logged() {
 	local log=$1 title=$2 pid begin next
 	shift 2
 	begin=$SECONDS next=$((SECONDS + 20))
-	"$@" > "$log" 2>&1 < /dev/null &
+	"$@" > "$log" 2>&1 < /dev/null 9>&- &
 	pid=$!
 	# shellcheck disable=SC2064
 	trap "kill $pid 2> /dev/null || true" INT TERM
@@ -63,9 +70,9 @@ run_logged() {
 	done
 	trap - INT TERM
 	wait "$pid" && return 0
-	grep -m 8 -E 'rror|No space|cannot|failed' "$log" >&2 || tail -n 5 "$log" >&2
 	if grep -q 'No space left on device' "$log"; then
-		die "$title: no space left on device (log: ${log#"$top"/})"
+		die "$title: No space left on device (log: ${log#"$top"/})"
 	fi
+	grep -m 8 -E 'rror|cannot|failed' "$log" >&2 || tail -n 5 "$log" >&2
 	die "$title failed (log: ${log#"$top"/})"
 }

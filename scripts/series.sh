@@ -239,6 +239,7 @@ write_cover() {
 	if ((total)); then k diff --stat=72 --no-renames base HEAD; fi
 }
 
+lock series
 case ${1:-} in
 apply) apply ;;
 stock) stock ;;
