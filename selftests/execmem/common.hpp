@@ -27,6 +27,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/klog.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -125,42 +126,6 @@ struct test_case {
 	std::string name;
 	std::function<result()> run;
 };
-
-/* Print the plan, run each case, return the kselftest exit code. */
-static inline int run_cases(const std::vector<test_case> &cases)
-{
-	unsigned int n = 0, failed = 0, skipped = 0;
-
-	setvbuf(stdout, nullptr, _IOLBF, 0);
-	printf("KTAP version 1\n1..%zu\n", cases.size());
-	for (const test_case &c : cases) {
-		s64 start = now_ms();
-		result r = c.run();
-		s64 took = now_ms() - start;
-
-		n++;
-		if (took >= 5000)
-			diag("%s took %lld s", c.name.c_str(), (long long)took / 1000);
-		switch (r.verdict) {
-		case result::PASS:
-			printf("ok %u %s\n", n, c.name.c_str());
-			break;
-		case result::SKIP:
-			skipped++;
-			printf("ok %u %s # SKIP %s\n", n, c.name.c_str(), r.why.c_str());
-			break;
-		case result::FAIL:
-			failed++;
-			diag("%s: %s", c.name.c_str(), r.why.c_str());
-			printf("not ok %u %s\n", n, c.name.c_str());
-			break;
-		}
-	}
-	fflush(stdout);
-	if (failed)
-		return KSFT_FAIL;
-	return n && skipped == n ? KSFT_SKIP : KSFT_PASS;
-}
 
 /* Run a function when the scope is left. */
 struct defer {
@@ -339,6 +304,29 @@ struct log_mark {
 		size_t at = log.rfind(mark);
 
 		return at == log.npos ? log : log.substr(at + mark.size());
+	}
+};
+
+/*
+ * While failures are provoked the kernel warns of them, with a stack dump:
+ * keep that off the console, where a stack dump counts as a mistake, and look
+ * for real ones here.
+ */
+struct expected_noise {
+	log_mark mark;
+
+	expected_noise() { klogctl(6, nullptr, 0); }	/* console off */
+	~expected_noise() { klogctl(7, nullptr, 0); }	/* and on */
+
+	result no_splat() const
+	{
+		for (const std::string &line : split(mark.since()))
+			for (const char *bad : { "WARNING: ", "BUG: ", "BUG at ", "Oops", "KASAN",
+						 "possible recursive locking", "circular locking",
+						 "suspicious RCU usage", "general protection" })
+				if (line.find(bad) != line.npos)
+					return fail("in the kernel log: %s", line.c_str());
+		return pass();
 	}
 };
 
@@ -806,5 +794,66 @@ struct host_channel {
 		}
 	}
 };
+
+/* ------------------------------------------------------------------ main */
+
+/*
+ * "execmem_mutant=FUNCTION[:VALUE]" on the kernel's command line: let FUNCTION
+ * do nothing and return VALUE, to see the tests fail.
+ */
+static inline void load_mutant()
+{
+	std::string cmdline = slurp("/proc/cmdline").value_or("");
+	const std::string key = "execmem_mutant=";
+	size_t at = cmdline.find(key);
+
+	if (at == cmdline.npos || module_loaded("execmem_skip"))
+		return;
+	std::string what = cmdline.substr(at + key.size());
+	what.resize(std::min(what.find_first_of(" \n"), what.size()));
+	size_t colon = what.find(':');
+	std::string params = "func=" + what.substr(0, colon);
+	if (colon != what.npos)
+		params += " ret=" + what.substr(colon + 1);
+	int err = load_module("execmem_skip", params);
+	diag("deliberately broken kernel, %s: %s", params.c_str(), err ? strerror(-err) : "yes");
+}
+
+/* Print the plan, run each case, return the kselftest exit code. */
+static inline int run_cases(const std::vector<test_case> &cases)
+{
+	unsigned int n = 0, failed = 0, skipped = 0;
+
+	setvbuf(stdout, nullptr, _IOLBF, 0);
+	printf("KTAP version 1\n1..%zu\n", cases.size());
+	load_mutant();
+	for (const test_case &c : cases) {
+		s64 start = now_ms();
+		result r = c.run();
+		s64 took = now_ms() - start;
+
+		n++;
+		if (took >= 5000)
+			diag("%s took %lld s", c.name.c_str(), (long long)took / 1000);
+		switch (r.verdict) {
+		case result::PASS:
+			printf("ok %u %s\n", n, c.name.c_str());
+			break;
+		case result::SKIP:
+			skipped++;
+			printf("ok %u %s # SKIP %s\n", n, c.name.c_str(), r.why.c_str());
+			break;
+		case result::FAIL:
+			failed++;
+			diag("%s: %s", c.name.c_str(), r.why.c_str());
+			printf("not ok %u %s\n", n, c.name.c_str());
+			break;
+		}
+	}
+	fflush(stdout);
+	if (failed)
+		return KSFT_FAIL;
+	return n && skipped == n ? KSFT_SKIP : KSFT_PASS;
+}
 
 #endif /* EXECMEM_COMMON_HPP */

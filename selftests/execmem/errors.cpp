@@ -139,10 +139,12 @@ static result huge_module()
 	TRY(need_module("execmem_huge"));
 	footprint before = settle();
 	s64 start = now_ms();
+	expected_noise noise;
 
 	for (int i = 0; i < 3; i++)
 		TRY(expect("a module of 1.25 GB", load_module("execmem_huge"), -ENOMEM));
 	CHECK(now_ms() - start < 60000, "the refusal took %lld ms", (long long)(now_ms() - start));
+	TRY(noise.no_splat());
 	return no_growth(before);
 }
 
@@ -286,6 +288,7 @@ static result sweep(const operation &op)
 	err = op.undo();
 	CHECK(!err, "undoing %s: %s", op.name, strerror(-err));
 	footprint before = settle();
+	expected_noise noise;
 
 	for (n = 1; n < 20000; n += step) {
 		if (!with_fault(n, op.make, &err)) {
@@ -325,6 +328,7 @@ static result sweep(const operation &op)
 		if (!hit)
 			break;
 	}
+	TRY(noise.no_splat());
 	TRY(no_growth(before));
 	return no_wx();
 }

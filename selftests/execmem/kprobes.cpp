@@ -180,22 +180,23 @@ static result many_slots()
 	TRY(need_kprobes());
 	TRY(need_module("execmem_clone_000"));
 	optimisation(false);
-	module_clones clones(40);
+	module_clones clones(100);
 	CHECK(!clones.err, "clones: %s", strerror(-clones.err));
-	size_t nr = 0;
+	size_t nr = 0, pages = 0;
 	defer restore([] {
 		spit(tracefs("kprobe_events"), "\n", O_WRONLY | O_TRUNC);
 		optimisation(true);
 	});
 
-	for (const std::string &mod : clones.names) {
-		for (int off = 5; off < 40; off++) {
-			if (!append(tracefs("kprobe_events"),
-				    format("p:execmem/many%zu %s:execmem_clone_work+%d\n", nr, mod.c_str(), off)))
+	for (size_t i = 0; i < clones.names.size() && pages < 2; i++) {
+		for (int off = 4; off < 80; off += arch == arch_id::arm64 ? 4 : 1) {
+			if (!append(tracefs("kprobe_events"), format("p:execmem/many%zu %s:execmem_clone_work+%d\n",
+								     nr, clones.names[i].c_str(), off)))
 				nr++;
 		}
+		if (i % 8 == 7)
+			pages = kallsyms().with_prefix("kprobe_insn_page").size();
 	}
-	size_t pages = kallsyms().with_prefix("kprobe_insn_page").size();
 	diag("%zu probes, %zu slot pages in kallsyms", nr, pages);
 	CHECK(nr >= 200, "only %zu probes could be placed", nr);
 	CHECK(pages >= 2 || arch == arch_id::other, "%zu slot pages for %zu probes", pages, nr);
