@@ -11,7 +11,7 @@ help:
 	@echo '                 BASE=tarball|directory|git-tree[@revision]'
 	@echo '                 EXTRA_CONFIG=fragment TESTS=a,b APPEND="kernel parameters" ACCEL=kvm'
 	@echo 'make check       all checks; ends with "N passed, N failed"'
-	@echo 'make check-long  the ones that take hours'
+	@echo 'make check-quick the same without the boots; check-long: KASLR over 20 boots'
 	@echo 'make series      build/linux-6.1.y: the base and one commit a patch'
 	@echo 'make export      write its commits back to patches/'
 	@echo 'make clean       remove what was built; distclean: and the kernel trees'
@@ -21,6 +21,9 @@ run:
 
 check:
 	@scripts/check.sh
+
+check-quick:
+	@scripts/check.sh quick
 
 check-long:
 	@scripts/check.sh long
@@ -38,4 +41,4 @@ clean:
 distclean:
 	rm -rf build
 
-.PHONY: help run check check-long series export clean distclean
+.PHONY: help run check check-quick check-long series export clean distclean
