@@ -33,7 +33,7 @@ expect_error() {
 	local name=$1 pattern=$2 why='' status=0
 	shift 2
 	"$@" > "$work/out" 2> "$work/err" < /dev/null || status=$?
-	sed -i '/^make: /d' "$work/err"
+	sed -i '/^make\(\[[0-9]*\]\)\?: \*\*\* /d' "$work/err"
 	if ((status == 0)); then
 		why='exit status 0'
 	elif [[ $(wc -l < "$work/err") != 1 ]]; then

@@ -23,6 +23,8 @@ export GIT_COMMITTER_NAME='execmem-6.1.y maintainers'
 export GIT_COMMITTER_EMAIL='execmem-6.1.y@localhost'
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
+series_files() { find "$patches" -maxdepth 1 -name '[0-9]*.patch' ! -name '0000-*' | LC_ALL=C sort; }
+
 check_arch() {
 	case $ARCH in
 	x86_64|arm64) ;;

@@ -93,7 +93,6 @@ unpack_base() {
 
 # --- patches to commits -----------------------------------------------------
 
-series_files() { find "$patches" -maxdepth 1 -name '[0-9]*.patch' ! -name '0000-*' | LC_ALL=C sort; }
 series_id() { series_files | xargs -r -d '\n' cat | sha256sum | cut -d ' ' -f 1; }
 
 # commit_series WORK TREE: applies every patch in an index of its own, so that
