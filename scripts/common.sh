@@ -25,6 +25,16 @@ unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
 series_files() { find "$patches" -maxdepth 1 -name '[0-9]*.patch' ! -name '0000-*' | LC_ALL=C sort; }
 
+# in_good_range VERSION: does patches/linux-6.1.y/bases claim it?
+in_good_range() {
+	local word low high
+	while read -r word low high; do
+		[[ $word = good ]] || continue
+		printf '%s\n' "$low" "$1" "$high" | sort -CV
+		return
+	done < <(cat "$patches/bases" 2> /dev/null)
+}
+
 check_arch() {
 	case $ARCH in
 	x86_64|arm64) ;;

@@ -113,6 +113,8 @@ commit_series() {
 			if k apply --cached --reverse --check "$work/diff" 2> /dev/null; then
 				die "$(basename "$patch") ($n of $total) is already applied in the base $(base_name)"
 			fi
+			in_good_range "$(base_version)" ||
+				why="this version is outside of the range in patches/linux-6.1.y/bases; $why"
 			die "$(basename "$patch") ($n of $total) conflicts with the base $(base_name): ${why:-$(head -n 1 "$work/why")}"
 		fi
 		tree_id=$(k write-tree) || die "$(basename "$patch"): git write-tree failed (no space?)"
@@ -130,17 +132,8 @@ commit_series() {
 	echo "$head" > "$work/head"
 }
 
+base_version() { k log -1 --format=%s base | sed 's/^Linux //'; }
 base_name() { echo "$(k log -1 --format=%s base) (${BASE:-linux-source-6.1})"; }
-
-# Says so when the base is outside of the range in the file "bases".
-warn_of_range() {
-	local version=${1#Linux } word low high
-	while read -r word low high; do
-		[[ $word = good ]] || continue
-		[[ $(printf '%s\n' "$low" "$version" "$high" | sort -CV; echo $?) = 0 ]] ||
-			say "note: Linux $version is outside of $low to $high, where the series is known to fit"
-	done < <(cat "$patches/bases" 2> /dev/null)
-}
 
 # Is there work in the tree that patches/ does not have?
 unexported() {
@@ -176,7 +169,8 @@ apply() {
 	else
 		commit_series "$work" "$tree"
 	fi
-	warn_of_range "$(k log -1 --format=%s base)"
+	in_good_range "$(base_version)" ||
+		say "note: Linux $(base_version) is outside of the range in patches/linux-6.1.y/bases"
 	head=$(cat "$work/head")
 	# touches only the files that differ: a rebuild stays small
 	k checkout -q -B series "$head"
