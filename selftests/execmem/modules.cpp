@@ -189,6 +189,7 @@ int main()
 		in_module("bug_table", "CONFIG_GENERIC_BUG or CONFIG_KPROBES is not set"),
 		in_module("alternatives", "x86 only"),
 		in_module("given_param"),
+		in_module("kasan_redzone", "CONFIG_KASAN_GENERIC is not set"),
 		{ "functions", functions },
 		{ "static_key", static_key },
 		{ "static_call", static_call },

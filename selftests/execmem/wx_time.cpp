@@ -36,11 +36,11 @@ static result no_violation(const char *during)
 {
 	int seen = watched("transitions"), bad = watched("violations");
 
-	diag("%s: %d transitions, %d violations", during, seen, bad);
+	diag("up to %s: %d transitions, %d violations", during, seen, bad);
 	for (const std::string &l : split(module_param("execmem_watch", "report")))
 		diag("%s", l.c_str());
 	CHECK(seen > 0, "the watch saw nothing");
-	CHECK(bad == 0, "%d times a page was W+X during %s", bad, during);
+	CHECK(bad == 0, "%d times a page was W+X up to %s", bad, during);
 	return pass();
 }
 

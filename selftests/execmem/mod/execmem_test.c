@@ -9,6 +9,7 @@
  */
 #include <linux/bug.h>
 #include <linux/jump_label.h>
+#include <linux/kasan.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/static_call.h>
@@ -39,6 +40,7 @@ RESULT(exception_table);
 RESULT(bug_table);
 RESULT(alternatives);
 RESULT(given_param);
+RESULT(kasan_redzone);
 
 static int fail_init;
 module_param(fail_init, int, 0444);
@@ -207,6 +209,21 @@ static void check_alternatives(void)
 #endif
 }
 
+/* The shadow of a global: usable, and a redzone behind it. */
+static char kasan_bytes[13];
+
+static void check_kasan(void)
+{
+#ifdef CONFIG_KASAN_GENERIC
+	const s8 *shadow = kasan_mem_to_shadow(kasan_bytes);
+	int (*volatile text)(int) = add_one;
+
+	OPTIMIZER_HIDE_VAR(shadow);
+	kasan_redzone = kasan_bytes[12] == 0 && shadow[0] == 0 && shadow[1] == 5 &&
+		(u8)shadow[2] == 0xf9 && *(s8 *)kasan_mem_to_shadow(text) == 0;
+#endif
+}
+
 /* -------------------------------------------- patched while the module runs */
 
 /* Each "switch" parameter is written to change and read to see the effect. */
@@ -330,6 +347,7 @@ static int __init execmem_test_init(void)
 	check_exception_table();
 	check_bug_table();
 	check_alternatives();
+	check_kasan();
 	given_param = given == 7 || given == 1;
 	return -fail_init;
 }
