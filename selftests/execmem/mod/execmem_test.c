@@ -209,12 +209,11 @@ static void check_alternatives(void)
 #endif
 }
 
-/* The shadow of a global: usable, and a redzone behind it. */
-static char kasan_bytes[13];
-
 static void check_kasan(void)
 {
 #ifdef CONFIG_KASAN_GENERIC
+	/* The shadow of a global: usable, and a redzone behind it. */
+	static char kasan_bytes[13];
 	const s8 *shadow = kasan_mem_to_shadow(kasan_bytes);
 	int (*volatile text)(int) = add_one;
 
