@@ -801,14 +801,14 @@ struct host_channel {
  * "execmem_mutant=FUNCTION[:VALUE]" on the kernel's command line: let FUNCTION
  * do nothing and return VALUE, to see the tests fail.
  */
-static inline void load_mutant()
+static inline int load_mutant()
 {
 	std::string cmdline = slurp("/proc/cmdline").value_or("");
 	const std::string key = "execmem_mutant=";
 	size_t at = cmdline.find(key);
 
 	if (at == cmdline.npos || module_loaded("execmem_skip"))
-		return;
+		return 0;
 	std::string what = cmdline.substr(at + key.size());
 	what.resize(std::min(what.find_first_of(" \n"), what.size()));
 	size_t colon = what.find(':');
@@ -817,6 +817,7 @@ static inline void load_mutant()
 		params += " ret=" + what.substr(colon + 1);
 	int err = load_module("execmem_skip", params);
 	diag("deliberately broken kernel, %s: %s", params.c_str(), err ? strerror(-err) : "yes");
+	return err;
 }
 
 /* Print the plan, run each case, return the kselftest exit code. */
@@ -826,7 +827,8 @@ static inline int run_cases(const std::vector<test_case> &cases)
 
 	setvbuf(stdout, nullptr, _IOLBF, 0);
 	printf("KTAP version 1\n1..%zu\n", cases.size());
-	load_mutant();
+	if (load_mutant())
+		failed++;
 	for (const test_case &c : cases) {
 		s64 start = now_ms();
 		result r = c.run();
