@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -106,7 +107,9 @@ qemu::qemu(const guest_setup &setup)
 		      "-cpu", !setup.cpu.empty() ? setup.cpu.c_str() :
 				kvm ? "host,la57=off,-arch-capabilities" : "max,la57=off",
 		      "-device", "isa-debug-exit,iobase=0xf4,iosize=4" });
-	gdb_socket = "/tmp/execmem-gdb." + std::to_string(getpid());
+	/* its name has to be short: not in the directory of the run */
+	gdb_socket = std::filesystem::temp_directory_path() /
+		     ("execmem-gdb." + std::to_string(getpid()));
 
 	fflush(nullptr);
 	const pid_t parent = getpid();
