@@ -154,6 +154,44 @@ why=''
 [[ $(g rev-parse HEAD) = "$before" && -z $(g status --porcelain) ]] || why='the tree has changed'
 result 'after a bad patch the tree is as before' "$why"
 
+# --- variants for older bases -----------------------------------------------------
+# The fake kernel is 6.1.7; the patch of nine has variants that say what they are.
+reset
+cp "$work/patches.1"/* "$EXECMEM_PATCHES"
+nine=$(basename "$EXECMEM_PATCHES"/0002-*)
+for until in 6.1.6 6.1.7 6.1.10; do
+	mkdir "$EXECMEM_PATCHES/until-$until"
+	sed "s/^+nine$/+nine-$until/" "$work/patches.1/$nine" > "$EXECMEM_PATCHES/until-$until/$nine"
+done
+# variant_is WORD: what series apply puts into the tree
+variant_is() {
+	rm -rf "$EXECMEM_BUILD"
+	series apply > /dev/null
+	[[ $(sed -n 9p "$EXECMEM_BUILD/linux-6.1.y/kernel/b.c") = "$1" &&
+	   $(g rev-list --count base..HEAD) = 2 ]] || why="$why no $1"
+}
+why=''
+variant_is nine-6.1.7
+rm -r "$EXECMEM_PATCHES/until-6.1.7"
+variant_is nine-6.1.10
+rm -r "$EXECMEM_PATCHES/until-6.1.10"
+variant_is nine
+result 'the lowest variant that is not below the base stands in' "$why"
+
+mkdir "$EXECMEM_PATCHES/until-6.1.9"
+sed 's/^ 8$/ eight/' "$work/patches.1/$nine" > "$EXECMEM_PATCHES/until-6.1.9/$nine"
+expect_error 'a variant that conflicts' \
+	"until-6.1.9/$nine \(2 of 2\) conflicts with the base Linux 6\.1\.7 \(.*\): .*kernel/b\.c" series apply
+sed 's/^+nine$/+IX/' "$work/patches.1/$nine" > "$EXECMEM_PATCHES/until-6.1.9/$nine"
+series apply > /dev/null
+printf 'made-on\t6.1.12\ngood\t6.1.7\t6.1.12\n' > "$EXECMEM_PATCHES/bases"
+expect_error 'an older base is not exported' 'is Linux 6\.1\.7, .* made on 6\.1\.12: not exported' series export
+why=''
+diff "$work/patches.1/$nine" "$EXECMEM_PATCHES/$nine" > /dev/null || why='it was written'
+result 'the patches stay as they were' "$why"
+mv "$EXECMEM_PATCHES/until-6.1.9/$nine" "$EXECMEM_PATCHES/until-6.1.9/0007-nine.patch"
+expect_error 'a variant of no patch' 'until-6.1.9/0007-nine.patch stands in for no patch' series apply
+
 # --- wrong bases -----------------------------------------------------------------
 reset
 head -c 3000 /dev/urandom > "$work/noise.tar.xz"

@@ -74,7 +74,7 @@ applies_to() {
 	mkdir -p "$other/base/kernel"
 	{
 		echo Makefile
-		series_files | xargs -r -d '\n' sed -n 's/^--- a\///p' | LC_ALL=C sort -u
+		series_files "${1%-*}" | xargs -r -d '\n' sed -n 's/^--- a\///p' | LC_ALL=C sort -u
 	} | sed 's/^/linux-source-6.1\//' > "$other/files"
 	# a file that this base does not have makes tar unhappy, and then the
 	# patch, which says more
@@ -84,7 +84,7 @@ applies_to() {
 		local t=$other/linux-6.1.y want
 		want=$(git -C "$t" rev-parse 'HEAD^{tree}')
 		git -C "$t" checkout -q --detach base
-		series_files | xargs -d '\n' git -C "$t" am -q > /dev/null || status=1
+		series_files "${1%-*}" | xargs -d '\n' git -C "$t" am -q > /dev/null || status=1
 		[[ $(git -C "$t" rev-parse 'HEAD^{tree}') = "$want" ]] || status=1
 	fi
 	rm -rf "$other"

@@ -23,7 +23,27 @@ export GIT_COMMITTER_NAME='execmem-6.1.y maintainers'
 export GIT_COMMITTER_EMAIL='execmem-6.1.y@localhost'
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
-series_files() { find "$patches" -maxdepth 1 -name '[0-9]*.patch' ! -name '0000-*' | LC_ALL=C sort; }
+# at_most VERSION VERSION
+at_most() { printf '%s\n' "$1" "$2" | sort -CV; }
+
+# series_files [VERSION]: the patches in their order. For a base of that version
+# the file of the same name in until-N/ stands in for a patch, with the lowest N
+# that is not below VERSION.
+series_files() {
+	local version=${1:-} patch until
+	while read -r patch; do
+		while [[ $version ]] && read -r until; do
+			if [[ -e $until/${patch##*/} ]] && at_most "$version" "${until##*/until-}"; then
+				patch=$until/${patch##*/}
+				break
+			fi
+		done < <(compgen -G "$patches/until-*" | sort -V)
+		echo "$patch"
+	done < <(find "$patches" -maxdepth 1 -name '[0-9]*.patch' ! -name '0000-*' | LC_ALL=C sort)
+}
+
+# The version that the patches were made on; nothing when bases does not say.
+made_on() { sed -n 's/^made-on[[:space:]]*//p' "$patches/bases" 2> /dev/null || true; }
 
 # in_good_range VERSION: does patches/linux-6.1.y/bases claim it?
 in_good_range() {

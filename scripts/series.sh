@@ -93,31 +93,37 @@ unpack_base() {
 
 # --- patches to commits -----------------------------------------------------
 
-series_id() { series_files | xargs -r -d '\n' cat | sha256sum | cut -d ' ' -f 1; }
+series_id() { series_files "$1" | xargs -r -d '\n' cat | sha256sum | cut -d ' ' -f 1; }
 
 # commit_series WORK TREE: applies every patch in an index of its own, so that
 # nothing that others see changes before all of them have gone in. Leaves the
 # name of the last commit in WORK/head.
 commit_series() {
-	local work=$1 tree=$2 head patch tree_id parent n=0 total why
+	local work=$1 tree=$2 head patch name tree_id parent n=0 total why version
 	head=$(k rev-parse base)
+	version=$(base_version)
 	total=$(series_files | wc -l)
+	for patch in "$patches"/until-*/*; do
+		[[ ! -e $patch || -e $patches/${patch##*/} ]] ||
+			die "${patch#"$patches/"} stands in for no patch: rename it as the patch, or remove it"
+	done
 	export GIT_INDEX_FILE=$work/index
 	k read-tree base
 	while read -r patch; do
 		n=$((n + 1))
+		name=${patch#"$patches/"}
 		k mailinfo "$work/message" "$work/diff" < "$patch" > "$work/info" ||
-			die "$(basename "$patch"): not a patch mail"
+			die "$name: not a patch mail"
 		if ! k apply --cached --whitespace=nowarn "$work/diff" 2> "$work/why"; then
 			why=$(sed -n 's/^error: //p' "$work/why" | grep -v 'does not apply$' | head -n 1)
 			if k apply --cached --reverse --check "$work/diff" 2> /dev/null; then
-				die "$(basename "$patch") ($n of $total) is already applied in the base $(base_name)"
+				die "$name ($n of $total) is already applied in the base $(base_name)"
 			fi
-			in_good_range "$(base_version)" ||
+			in_good_range "$version" ||
 				why="this version is outside of the range in patches/linux-6.1.y/bases; $why"
-			die "$(basename "$patch") ($n of $total) conflicts with the base $(base_name): ${why:-$(head -n 1 "$work/why")}"
+			die "$name ($n of $total) conflicts with the base $(base_name): ${why:-$(head -n 1 "$work/why")}"
 		fi
-		tree_id=$(k write-tree) || die "$(basename "$patch"): git write-tree failed (no space?)"
+		tree_id=$(k write-tree) || die "$name: git write-tree failed (no space?)"
 		parent=$head
 		head=$({ sed -n 's/^Subject: //p' "$work/info"; echo; cat "$work/message"; } |
 			git stripspace |
@@ -126,8 +132,8 @@ commit_series() {
 			GIT_AUTHOR_DATE=$(sed -n 's/^Date: //p' "$work/info") \
 			GIT_COMMITTER_DATE=$(sed -n 's/^Date: //p' "$work/info") \
 			git -C "$tree" commit-tree "$tree_id" -p "$parent") ||
-			die "$(basename "$patch"): git commit-tree failed (no space?)"
-	done < <(series_files)
+			die "$name: git commit-tree failed (no space?)"
+	done < <(series_files "$version")
 	unset GIT_INDEX_FILE
 	echo "$head" > "$work/head"
 }
@@ -152,7 +158,7 @@ apply() {
 
 	if [[ -d $tree/.git ]]; then
 		if [[ $(cat "$tree/.git/$state.base" 2> /dev/null) = "$base_id" &&
-		      $(cat "$tree/.git/$state.series" 2> /dev/null) = "$(series_id)" ]]; then
+		      $(cat "$tree/.git/$state.series" 2> /dev/null) = "$(series_id "$(base_version)")" ]]; then
 			unexported && say "build/linux-6.1.y has changes that are not in patches/ (make export)"
 			return 0
 		fi
@@ -175,7 +181,7 @@ apply() {
 	# touches only the files that differ: a rebuild stays small
 	k checkout -q -B series "$head"
 	echo "$head" > "$tree/.git/$state.head"
-	series_id > "$tree/.git/$state.series"
+	series_id "$(base_version)" > "$tree/.git/$state.series"
 	say "build/linux-6.1.y: $(k log -1 --format=%s base) and $(k rev-list --count base..HEAD) patches"
 }
 
@@ -195,6 +201,9 @@ export_series() {
 		die "build/linux-6.1.y has changes that are not committed"
 	[[ -z $(k rev-list --merges base..HEAD) ]] ||
 		die "build/linux-6.1.y has merge commits above its base"
+	# in an older base some patches are those of until-*/
+	at_most "$(made_on)" "$(base_version)" ||
+		die "build/linux-6.1.y is Linux $(base_version), and the patches are made on $(made_on): not exported"
 	mkdir -p "$patches"
 	work=$(mktemp -d "$patches/.export.XXXXXX")
 	# shellcheck disable=SC2064
@@ -207,7 +216,7 @@ export_series() {
 	find "$patches" -maxdepth 1 -name '[0-9]*.patch' -delete
 	mv "$work"/*.patch "$patches/"
 	k rev-parse HEAD > "$tree/.git/$state.head"
-	series_id > "$tree/.git/$state.series"
+	series_id "$(base_version)" > "$tree/.git/$state.series"
 	say "patches/linux-6.1.y: $total patches"
 }
 
