@@ -397,7 +397,12 @@ static result fault_trampoline()
 		       [] {
 			       attached = unique_fd();
 			       return 0;
-		       } });
+		       },
+		       /*
+			* Detaching allocates the list of programs that stay, in 6.1 as
+			* it is, too; and bpf_tracing_link_release() warns when it cannot.
+			*/
+		       false });
 }
 
 static result fault_kprobe()
