@@ -417,6 +417,10 @@ static result fault_kprobe()
 		CHECK(ev, "no kprobe inside %s", fn.c_str());
 		off = ev->offset;
 	}
+	/* Names of tasks are recorded through tracepoints, which warn when they get no memory. */
+	std::string record = tracefs("options/record-cmd");
+	spit(record, "0");
+	defer restore([&] { spit(record, "1"); });
 	return sweep({ "kprobe",
 		       [&] {
 			       probe = std::make_unique<kprobe_event>("fault", fn + format("+%u", off));
