@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* JITed BPF programs, subprograms, tail calls, trampolines and dispatchers compute what they should. */
+#include <arpa/inet.h>
 #include <linux/filter.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "bpf.hpp"
@@ -130,7 +135,7 @@ static result large_program()
 static result need_fentry()
 {
 	TRY(need_bpf_trampolines());
-	if (!vmlinux_func_id("bpf_fentry_test1"))
+	if (!vmlinux_btf::get().id("bpf_fentry_test1", BTF_KIND_FUNC))
 		return skip("CONFIG_NET is not set (no bpf_fentry_test1)");
 	if (arch != arch_id::x86_64 && arch != arch_id::arm64)
 		return skip("no BPF trampolines on this architecture");
@@ -274,6 +279,183 @@ static result program_is_freed()
 	return pass();
 }
 
+/* ------------------------------------------------------------ struct_ops */
+
+static constexpr int enotsupp = 524;
+
+/* A program that implements @member of the kernel's struct @ops. */
+static unique_fd struct_ops_prog(const char *ops, const char *member, const bpf_insns &insns)
+{
+	const vmlinux_btf &btf = vmlinux_btf::get();
+	bpf_load opt;
+
+	opt.type = BPF_PROG_TYPE_STRUCT_OPS;
+	opt.attach_btf_id = btf.id(ops, BTF_KIND_STRUCT);
+	opt.expected_attach_type = btf.find_member(opt.attach_btf_id, member).index;
+	opt.name = member;
+	return unique_fd(bpf_prog_load(insns, opt));
+}
+
+static result need_struct_ops(const char *ops, const char *option)
+{
+	TRY(need_bpf_trampolines());
+	if (!vmlinux_btf::get().id(ops, BTF_KIND_STRUCT))
+		return skip("%s is not set (no struct %s)", option, ops);
+	return pass();
+}
+
+/* The trampoline of a struct_ops function hands the arguments on and the result back. */
+static result struct_ops_dummy()
+{
+	TRY(need_struct_ops("bpf_dummy_ops", "CONFIG_NET"));
+	/* int test_2(state, int a1, unsigned short a2, char a3, unsigned long a4): a1 + a2 + a4 */
+	unique_fd p = struct_ops_prog("bpf_dummy_ops", "test_2", {
+		load_dw(BPF_REG_0, BPF_REG_1, 8),
+		load_dw(BPF_REG_2, BPF_REG_1, 16),
+		add_reg(BPF_REG_0, BPF_REG_2),
+		load_dw(BPF_REG_2, BPF_REG_1, 32),
+		add_reg(BPF_REG_0, BPF_REG_2),
+		exit_insn(),
+	});
+	CHECK(p, "load: %s", strerror(-p.fd));
+
+	for (u64 i = 0; i < 20; i++) {
+		u64 args[5] = { 0, 1000 * i, 7, 'x', 20 + i };
+		union bpf_attr attr = bpf_zero();
+
+		attr.test.prog_fd = p.fd;
+		attr.test.ctx_in = ptr(args);
+		attr.test.ctx_size_in = sizeof(args);
+		int err = sys_bpf(BPF_PROG_TEST_RUN, attr);
+		if (err == -enotsupp)
+			return skip("no BPF trampolines on this architecture");
+		CHECK(!err, "test run: %s", strerror(-err));
+		CHECK(attr.test.retval == 1001 * i + 27, "returned %u, expected %llu", attr.test.retval,
+		      (unsigned long long)(1001 * i + 27));
+	}
+	return no_wx();
+}
+
+/* A map of this kind must come with type information of its own, whatever it says: an int. */
+static unique_fd some_btf()
+{
+	struct {
+		btf_header h;
+		btf_type t;
+		u32 bits;
+		char strings[8];
+	} blob { };
+	union bpf_attr attr = bpf_zero();
+
+	blob.h.magic = BTF_MAGIC;
+	blob.h.version = BTF_VERSION;
+	blob.h.hdr_len = sizeof(blob.h);
+	blob.h.type_len = sizeof(blob.t) + sizeof(blob.bits);
+	blob.h.str_off = blob.h.type_len;
+	blob.h.str_len = sizeof("\0int");
+	blob.t.name_off = 1;
+	blob.t.info = BTF_KIND_INT << 24;
+	blob.t.size = sizeof(int);
+	blob.bits = BTF_INT_SIGNED << 24 | 32;
+	memcpy(blob.strings, "\0int", sizeof("\0int"));
+	attr.btf = ptr(&blob);
+	attr.btf_size = blob.h.hdr_len + blob.h.type_len + blob.h.str_len;
+	return unique_fd(sys_bpf(BPF_BTF_LOAD, attr));
+}
+
+/* Some bytes through a TCP connection over loopback that uses congestion control @cc. */
+static result send_with(const char *cc)
+{
+	unique_fd listener(socket(AF_INET, SOCK_STREAM, 0)), client(socket(AF_INET, SOCK_STREAM, 0));
+	sockaddr_in addr { };
+	socklen_t len = sizeof(addr);
+	ifreq ifr { };
+	char buf[4096] = { };
+
+	CHECK(listener && client, "socket: %s", strerror(errno));
+	strcpy(ifr.ifr_name, "lo");
+	ifr.ifr_flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING;
+	CHECK(!ioctl(client.fd, SIOCSIFFLAGS, &ifr), "lo: %s", strerror(errno));
+	addr.sin_family = AF_INET;
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	CHECK(!bind(listener.fd, reinterpret_cast<sockaddr *>(&addr), len) && !listen(listener.fd, 1) &&
+	      !getsockname(listener.fd, reinterpret_cast<sockaddr *>(&addr), &len), "listen: %s", strerror(errno));
+	CHECK(!setsockopt(client.fd, IPPROTO_TCP, TCP_CONGESTION, cc, strlen(cc)), "TCP_CONGESTION %s: %s", cc,
+	      strerror(errno));
+	CHECK(!connect(client.fd, reinterpret_cast<sockaddr *>(&addr), len), "connect: %s", strerror(errno));
+	unique_fd server(accept(listener.fd, nullptr, nullptr));
+	CHECK(server, "accept: %s", strerror(errno));
+	for (int i = 0; i < 50; i++) {
+		CHECK(write(client.fd, buf, sizeof(buf)) == sizeof(buf), "send: %s", strerror(errno));
+		CHECK(recv(server.fd, buf, sizeof(buf), MSG_WAITALL) == sizeof(buf), "receive: %s", strerror(errno));
+	}
+	return pass();
+}
+
+static bool cc_available(const std::string &name)
+{
+	std::vector<std::string> v =
+		words(slurp("/proc/sys/net/ipv4/tcp_available_congestion_control").value_or(""));
+
+	return std::find(v.begin(), v.end(), name) != v.end();
+}
+
+/* A TCP congestion control made of BPF programs, registered, used and removed. */
+static result struct_ops_tcp()
+{
+	TRY(need_struct_ops("bpf_struct_ops_tcp_congestion_ops", "CONFIG_INET"));
+	const vmlinux_btf &btf = vmlinux_btf::get();
+	const char *ops = "tcp_congestion_ops";
+	u32 ops_id = btf.id(ops, BTF_KIND_STRUCT);
+	u32 value_id = btf.id("bpf_struct_ops_tcp_congestion_ops", BTF_KIND_STRUCT);
+	u32 data = btf.find_member(value_id, "data").offset, key = 0;
+	unique_fd counter(bpf_map_create(BPF_MAP_TYPE_ARRAY, 4, 8, 1));
+	CHECK(counter, "map: %s", strerror(-counter.fd));
+	unique_fd btf_fd = some_btf();
+	CHECK(btf_fd, "BTF: %s", strerror(-btf_fd.fd));
+
+	union bpf_attr attr = bpf_zero();
+	attr.map_type = BPF_MAP_TYPE_STRUCT_OPS;
+	attr.key_size = 4;
+	attr.value_size = btf.size(value_id);
+	attr.max_entries = 1;
+	attr.btf_fd = btf_fd.fd;
+	attr.btf_vmlinux_value_type_id = value_id;
+	unique_fd map(sys_bpf(BPF_MAP_CREATE, attr));
+	CHECK(map, "struct_ops map: %s", strerror(-map.fd));
+
+	std::string value(btf.size(value_id), '\0');
+	std::vector<unique_fd> progs;
+	for (const char *member : { "ssthresh", "undo_cwnd", "cong_avoid" }) {
+		unique_fd p = struct_ops_prog(ops, member,
+					      strcmp(member, "cong_avoid") ? bpf_return(10) :
+					      bpf_count_calls(counter.fd));
+		CHECK(p, "%s: %s", member, strerror(-p.fd));
+		u64 fd = p.fd;
+		memcpy(&value[data + btf.find_member(ops_id, member).offset], &fd, sizeof(long));
+		progs.push_back(std::move(p));
+	}
+	strcpy(&value[data + btf.find_member(ops_id, "name").offset], "execmem_cc");
+
+	int err = bpf_map_update(map.fd, &key, value.data());
+	if (err == -enotsupp)
+		return skip("no BPF trampolines on this architecture");
+	CHECK(!err, "registering execmem_cc: %s", strerror(-err));
+	CHECK(cc_available("execmem_cc"), "execmem_cc is not available");
+	TRY(send_with("execmem_cc"));
+	CHECK(bpf_counter(counter.fd) > 0, "cong_avoid was never called");
+	diag("cong_avoid was called %llu times", (unsigned long long)bpf_counter(counter.fd));
+	TRY(no_wx());
+
+	attr = bpf_zero();
+	attr.map_fd = map.fd;
+	attr.key = ptr(&key);
+	err = sys_bpf(BPF_MAP_DELETE_ELEM, attr);
+	CHECK(!err, "removing execmem_cc: %s", strerror(-err));
+	CHECK(!cc_available("execmem_cc"), "execmem_cc is still available");
+	return pass();
+}
+
 int main()
 {
 	return run_cases({
@@ -287,6 +469,8 @@ int main()
 		{ "trampoline_is_freed", trampoline_is_freed },
 		{ "xdp_dispatcher", xdp_dispatcher },
 		{ "classic_filter", classic_filter },
+		{ "struct_ops_dummy", struct_ops_dummy },
+		{ "struct_ops_tcp", struct_ops_tcp },
 		{ "program_is_freed", program_is_freed },
 	});
 }

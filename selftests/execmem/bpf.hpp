@@ -222,60 +222,89 @@ static inline result need_jit()
 
 /* ------------------------------------------------------------------- BTF */
 
-/* Type id of function @name in the kernel's BTF, or 0. */
-static inline u32 vmlinux_func_id(std::string_view name)
-{
-	static const std::string raw = slurp("/sys/kernel/btf/vmlinux").value_or("");
-	btf_header h;
+/* The type information of the kernel. */
+class vmlinux_btf {
+	std::string raw = slurp("/sys/kernel/btf/vmlinux").value_or("");
+	const char *strings = nullptr;
+	std::vector<const btf_type *> types = { nullptr };	/* by id */
 
-	if (raw.size() < sizeof(h))
-		return 0;
-	memcpy(&h, raw.data(), sizeof(h));
-	const char *types = raw.data() + h.hdr_len + h.type_off;
-	const char *strings = raw.data() + h.hdr_len + h.str_off;
-	u32 id = 1;
+	/* Bytes that follow the common part of a type. */
+	static size_t extra(const btf_type &t)
+	{
+		u32 vlen = BTF_INFO_VLEN(t.info);
 
-	for (size_t at = 0; at + sizeof(btf_type) <= h.type_len; id++) {
-		btf_type t;
-		u32 vlen, kind;
-
-		memcpy(&t, types + at, sizeof(t));
-		kind = BTF_INFO_KIND(t.info);
-		vlen = BTF_INFO_VLEN(t.info);
-		if (kind == BTF_KIND_FUNC && name == strings + t.name_off)
-			return id;
-		at += sizeof(t);
-		switch (kind) {
+		switch (BTF_INFO_KIND(t.info)) {
 		case BTF_KIND_INT:
 		case BTF_KIND_VAR:
 		case BTF_KIND_DECL_TAG:
-			at += sizeof(u32);
-			break;
+			return sizeof(u32);
 		case BTF_KIND_ARRAY:
-			at += sizeof(btf_array);
-			break;
+			return sizeof(btf_array);
 		case BTF_KIND_STRUCT:
 		case BTF_KIND_UNION:
-			at += vlen * sizeof(btf_member);
-			break;
+			return vlen * sizeof(btf_member);
 		case BTF_KIND_ENUM:
-			at += vlen * sizeof(btf_enum);
-			break;
+			return vlen * sizeof(btf_enum);
 		case BTF_KIND_ENUM64:
-			at += vlen * 3 * sizeof(u32);
-			break;
+			return vlen * 3 * sizeof(u32);
 		case BTF_KIND_FUNC_PROTO:
-			at += vlen * sizeof(btf_param);
-			break;
+			return vlen * sizeof(btf_param);
 		case BTF_KIND_DATASEC:
-			at += vlen * sizeof(btf_var_secinfo);
-			break;
+			return vlen * sizeof(btf_var_secinfo);
 		default:
-			break;
+			return 0;
 		}
 	}
-	return 0;
-}
+
+	vmlinux_btf()
+	{
+		btf_header h;
+
+		if (raw.size() < sizeof(h))
+			return;
+		memcpy(&h, raw.data(), sizeof(h));
+		strings = raw.data() + h.hdr_len + h.str_off;
+		const char *p = raw.data() + h.hdr_len + h.type_off, *end = p + h.type_len;
+		while (p + sizeof(btf_type) <= end) {
+			types.push_back(reinterpret_cast<const btf_type *>(p));
+			p += sizeof(btf_type) + extra(*types.back());
+		}
+	}
+
+public:
+	struct member {
+		int index = -1;
+		u32 offset = 0;		/* in bytes */
+	};
+
+	static const vmlinux_btf &get()
+	{
+		static const vmlinux_btf btf;
+
+		return btf;
+	}
+
+	/* Id of the type @name of that kind, or 0. */
+	u32 id(std::string_view name, u32 kind) const
+	{
+		for (u32 i = 1; i < types.size(); i++)
+			if (BTF_INFO_KIND(types[i]->info) == kind && name == strings + types[i]->name_off)
+				return i;
+		return 0;
+	}
+
+	u32 size(u32 id) const { return types[id]->size; }
+
+	member find_member(u32 id, std::string_view name) const
+	{
+		auto *m = reinterpret_cast<const btf_member *>(types[id] + 1);
+
+		for (u32 i = 0; i < BTF_INFO_VLEN(types[id]->info); i++)
+			if (name == strings + m[i].name_off)
+				return { static_cast<int>(i), m[i].offset / 8 };
+		return { };
+	}
+};
 
 /* A tracing program (fentry, fexit) attached to a kernel function. */
 static inline int bpf_tracing_load(const char *func, u32 attach_type, const bpf_insns &insns,
@@ -285,7 +314,7 @@ static inline int bpf_tracing_load(const char *func, u32 attach_type, const bpf_
 
 	opt.type = BPF_PROG_TYPE_TRACING;
 	opt.expected_attach_type = attach_type;
-	opt.attach_btf_id = vmlinux_func_id(func);
+	opt.attach_btf_id = vmlinux_btf::get().id(func, BTF_KIND_FUNC);
 	opt.name = attach_type == BPF_TRACE_FENTRY ? "execmem_fentry" : "execmem_fexit";
 	if (!opt.attach_btf_id)
 		return -ENOENT;

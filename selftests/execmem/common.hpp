@@ -569,6 +569,20 @@ private:
 	}
 };
 
+/* Nothing is writable and executable now; says nothing without a dump to look at. */
+static inline result no_wx()
+{
+	if (page_tables::path().empty())
+		return pass();
+	page_tables pt;
+
+	CHECK(pt.error.empty(), "%s", pt.error.c_str());
+	for (const mapping &m : pt.wx())
+		diag("W+X: %s", m.line.c_str());
+	CHECK(pt.wx().empty(), "%zu W+X ranges", pt.wx().size());
+	return pass();
+}
+
 /* --------------------------------------------------------------- modules */
 
 static inline bool have_modules()

@@ -12,87 +12,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "footprint.hpp"
 #include "load.hpp"
-
-/* ------------------------------------------------------------- footprint */
-
-/*
- * Run-time text in /proc/vmallocinfo: bytes by caller, for callers that
- * handle executable memory.
- */
-using footprint = std::map<std::string, s64>;
-
-static footprint measure()
-{
-	footprint f;
-
-	for (const std::string &line : split(slurp("/proc/vmallocinfo").value_or(""))) {
-		std::vector<std::string> w = words(line);
-
-		if (w.size() < 3 || !w[0].starts_with("0x"))
-			continue;
-		std::string caller = w[2].substr(0, w[2].find('+'));
-		for (const char *key : { "module", "execmem", "bpf", "jit_", "insn", "kprobe", "ftrace",
-					 "tramp", "its_", "layout" }) {
-			if (caller.find(key) == caller.npos)
-				continue;
-			f[caller] += atoll(w[1].c_str());
-			break;
-		}
-	}
-	return f;
-}
-
-/* Once what was freed before is really gone: some of it waits for a grace period. */
-static footprint settle()
-{
-	footprint last = measure();
-
-	for (int still = 0, t = 0; still < 15 && t < 200; t++) {
-		usleep(100000);
-		footprint now = measure();
-
-		still = now == last ? still + 1 : 0;
-		last = std::move(now);
-	}
-	return last;
-}
-
-/* No caller holds more than before. */
-static result no_growth(const footprint &before)
-{
-	footprint after;
-	std::string grown;
-	bool same = wait_for(20000, [&] {
-		after = measure();
-		grown.clear();
-		for (const auto &[caller, bytes] : after) {
-			auto it = before.find(caller);
-			s64 was = it == before.end() ? 0 : it->second;
-
-			if (bytes > was)
-				grown += format(" %s had %lld bytes, has %lld;", caller.c_str(),
-						(long long)was, (long long)bytes);
-		}
-		return grown.empty();
-	});
-
-	CHECK(same, "/proc/vmallocinfo:%s", grown.c_str());
-	return pass();
-}
-
-static result no_wx()
-{
-	if (page_tables::path().empty())
-		return pass();
-	page_tables pt;
-
-	CHECK(pt.error.empty(), "%s", pt.error.c_str());
-	for (const mapping &m : pt.wx())
-		diag("W+X: %s", m.line.c_str());
-	CHECK(pt.wx().empty(), "%zu W+X ranges", pt.wx().size());
-	return pass();
-}
 
 /* -------------------------------------------------------- refused requests */
 

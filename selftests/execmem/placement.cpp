@@ -5,6 +5,7 @@
  * Where things lie is read from kallsyms, /sys/module/X/sections and the BPF
  * program info; how they are mapped from the page-table dump.
  */
+#include "footprint.hpp"
 #include "load.hpp"
 
 /* What the architecture promises, from its memory layout (not from execmem). */
@@ -298,6 +299,179 @@ static result ftrace_trampoline()
 	return named_places("ftrace_trampoline", "ftrace trampoline", &layout::module, "__builtin__ftrace");
 }
 
+/* A range without room, for as long as the object lives. */
+struct full_range {
+	loaded_module m;
+	std::string param = "/sys/module/execmem_fill/parameters/fill";
+	int err;
+
+	full_range() : m("execmem_fill"), err(m.err) { }
+	~full_range() { empty(); }
+
+	/* All of @r but @leave pages in one piece. */
+	void fill(const region &r, unsigned long leave)
+	{
+		if (!err)
+			err = spit(param, format("%#llx %#llx %lu", (unsigned long long)r.start,
+						 (unsigned long long)r.end, leave));
+		diag("%s pages of %#llx-%#llx taken", trim(slurp(param).value_or("no")).c_str(),
+		     (unsigned long long)r.start, (unsigned long long)r.end);
+	}
+
+	void empty() { spit(param, "-"); }
+};
+
+static u64 lowest_section(const std::string &module)
+{
+	u64 lo = ~0ULL;
+
+	for (const char *s : { ".text", ".rodata", ".data", ".data..ro_after_init", ".bss" })
+		if (u64 addr = section_addr(module, s))
+			lo = std::min(lo, addr);
+	return lo;
+}
+
+static result need_fill()
+{
+	TRY(need_dump());
+	TRY(need_module("execmem_fill"));
+	TRY(need_module("execmem_test"));
+	if (!have_kprobe_events())
+		return skip("CONFIG_KPROBE_EVENTS is not set (execmem_fill looks up a function)");
+	return need_module("execmem_clone_000");
+}
+
+/* With the first range full, module text goes to the second one, and works there. */
+static result module_fallback()
+{
+	u64 first, reach;
+
+	switch (arch) {
+	case arch_id::arm64:	/* 128M around the image, then 2G through PLTs */
+		first = 128 << 20;
+		reach = 2ULL << 30;
+		break;
+	default:
+		return skip("module text has one range only on this architecture");
+	}
+	TRY(need_fill());
+	full_range full;
+	CHECK(!full.err, "execmem_fill: %s", strerror(-full.err));
+	module_clones near(1);
+	CHECK(!near.err, "a module in the first range: %s", strerror(-near.err));
+	/* The memory of init is freed late, and would be found instead. */
+	settle();
+
+	u64 base = std::min(lowest_section("execmem_fill"), lowest_section(near.names[0]));
+	region taken = { base, base + first }, second = { base + first, base + reach };
+	full.fill(taken, 0);
+	CHECK(!full.err, "filling the first range: %s", strerror(-full.err));
+
+	loaded_module far("execmem_test");
+	CHECK(!far.err, "execmem_test does not load: %s", strerror(-far.err));
+	view v;
+	TRY(check_place(v, ".text", section_addr("execmem_test", ".text"), second, ROX));
+	TRY(check_place(v, ".rodata", section_addr("execmem_test", ".rodata"), second, RO));
+	TRY(check_place(v, ".data", section_addr("execmem_test", ".data"), second, RW));
+	for (const char *p : { "reloc_pcrel", "reloc_data", "reloc_rodata", "reloc_init", "reloc_percpu",
+			       "exception_table", "bug_table" })
+		CHECK(module_param("execmem_test", p) != "0", "%s is wrong in the second range", p);
+	CHECK(module_param("execmem_test", "target") == "31 52", "execmem_target gives %s",
+	      module_param("execmem_test", "target").c_str());
+	diag("first range %#llx-%#llx, .text now at %#llx", (unsigned long long)taken.start,
+	     (unsigned long long)taken.end, (unsigned long long)section_addr("execmem_test", ".text"));
+	return pass();
+}
+
+/*
+ * Nearly everything is taken: what still gets memory lies where it should, what
+ * gets none says so and leaves nothing behind, and what can do without does.
+ */
+static result exhausted()
+{
+	static const int nr_progs = 100;
+
+	TRY(need_fill());
+	full_range full;
+	CHECK(!full.err, "execmem_fill: %s", strerror(-full.err));
+	view v;
+	if (!v.where.known)
+		return skip("no table of ranges for this architecture");
+	{
+		/* What stays for good once it was used: a slot page, a BPF pack. */
+		live_load warm(10);
+		CHECK(warm.error.empty(), "%s", warm.error.c_str());
+	}
+	footprint before = settle();
+	region all = v.where.module;
+	if (arch == arch_id::arm64) {
+		u64 base = lowest_section("execmem_fill");
+
+		all = { base, base + (2ULL << 30) };
+	}
+	expected_noise noise;
+	full.fill(all, 256);
+	CHECK(!full.err, "filling the range: %s", strerror(-full.err));
+
+	{
+		module_clones clones(100);
+		CHECK(clones.err == -ENOMEM && !clones.names.empty(), "%zu modules fit into 256 pages, then: %s",
+		      clones.names.size(), strerror(-clones.err));
+		diag("%zu modules fit into 256 pages", clones.names.size());
+		view now;
+		for (const std::string &name : clones.names) {
+			TRY(check_place(now, name.c_str(), section_addr(name, ".text"), all, ROX));
+			TRY(check_place(now, name.c_str(), section_addr(name, ".data"), all, RW));
+		}
+		if (have_function_tracer()) {
+			trace_instance t("exhausted", traceable_getppid());
+			CHECK(!t.err, "trace instance: %s", strerror(-t.err));
+			for (int i = 0; i < 10; i++)
+				syscall(SYS_getppid);
+			CHECK(t.count(traceable_getppid()) == 10, "10 calls, %zu traced",
+			      t.count(traceable_getppid()));
+		}
+		if (need_jit().verdict == result::PASS) {
+			std::vector<unique_fd> progs;
+			size_t jited = 0;
+
+			/* More than one BPF pack holds. */
+			for (int i = 0; i < nr_progs; i++) {
+				unique_fd prog(bpf_prog_load(bpf_return(i, 8000)));
+				u32 ret = 0;
+
+				/* Without memory for the JIT it is interpreted, or refused. */
+				if (prog.fd == -ENOMEM || prog.fd == -524)
+					continue;
+				CHECK(prog && !bpf_run(prog.fd, &ret) && ret == (u32)i, "program %d: %s, gives %u",
+				      i, prog ? "runs" : strerror(-prog.fd), ret);
+				for (const bpf_image &image : bpf_images(prog.fd)) {
+					jited++;
+					CHECK(v.where.bpf.holds(image.addr), "BPF program at %#llx",
+					      (unsigned long long)image.addr);
+				}
+				progs.push_back(std::move(prog));
+			}
+			if (arch == arch_id::x86_64)
+				CHECK(jited < nr_progs, "all %d BPF programs found room in a full range", nr_progs);
+			diag("%zu of %d BPF programs were JITed", jited, nr_progs);
+		}
+		TRY(no_wx());
+	}
+
+	full.fill(all, 0);
+	CHECK(!full.err, "filling the range: %s", strerror(-full.err));
+	int err = load_module("execmem_test");
+	CHECK(err == -ENOMEM, "a module in a full range: %s", err ? strerror(-err) : "loaded");
+	full.empty();
+	TRY(noise.no_splat());
+	err = load_module("execmem_test");
+	CHECK(!err && module_param("execmem_test", "target") == "31 52", "after it: %s", strerror(-err));
+	CHECK(!unload_module("execmem_test"), "execmem_test does not unload");
+	TRY(no_wx());
+	return no_growth(before);
+}
+
 /* For the table of the host: what KASLR did to this boot. */
 static result tell_bases()
 {
@@ -329,5 +503,7 @@ int main()
 		{ "kprobe_slot", kprobe_slot },
 		{ "optprobe_slot", optprobe_slot },
 		{ "ftrace_trampoline", ftrace_trampoline },
+		{ "module_fallback", module_fallback },
+		{ "exhausted", exhausted },
 	});
 }

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What run-time text takes of the address space, and that it gives it back. */
+#ifndef EXECMEM_FOOTPRINT_HPP
+#define EXECMEM_FOOTPRINT_HPP
+
+#include "common.hpp"
+
+/*
+ * Run-time text in /proc/vmallocinfo: bytes by caller, for callers that
+ * handle executable memory.
+ */
+using footprint = std::map<std::string, s64>;
+
+static inline footprint measure()
+{
+	footprint f;
+
+	for (const std::string &line : split(slurp("/proc/vmallocinfo").value_or(""))) {
+		std::vector<std::string> w = words(line);
+
+		if (w.size() < 3 || !w[0].starts_with("0x"))
+			continue;
+		std::string caller = w[2].substr(0, w[2].find('+'));
+		for (const char *key : { "module", "execmem", "bpf", "jit_", "insn", "kprobe", "ftrace",
+					 "tramp", "its_", "layout" }) {
+			if (caller.find(key) == caller.npos)
+				continue;
+			f[caller] += atoll(w[1].c_str());
+			break;
+		}
+	}
+	return f;
+}
+
+/* Once what was freed before is really gone: some of it waits for a grace period. */
+static inline footprint settle()
+{
+	footprint last = measure();
+
+	for (int still = 0, t = 0; still < 15 && t < 200; t++) {
+		usleep(100000);
+		footprint now = measure();
+
+		still = now == last ? still + 1 : 0;
+		last = std::move(now);
+	}
+	return last;
+}
+
+/* No caller holds more than before. */
+static inline result no_growth(const footprint &before)
+{
+	footprint after;
+	std::string grown;
+	bool same = wait_for(20000, [&] {
+		after = measure();
+		grown.clear();
+		for (const auto &[caller, bytes] : after) {
+			auto it = before.find(caller);
+			s64 was = it == before.end() ? 0 : it->second;
+
+			if (bytes > was)
+				grown += format(" %s had %lld bytes, has %lld;", caller.c_str(),
+						(long long)was, (long long)bytes);
+		}
+		return grown.empty();
+	});
+
+	CHECK(same, "/proc/vmallocinfo:%s", grown.c_str());
+	return pass();
+}
+
+#endif /* EXECMEM_FOOTPRINT_HPP */

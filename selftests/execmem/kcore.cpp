@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /proc/kcore shows run-time text as it is, for debuggers and crash tools; and
+ * what is not anybody's code holds trap instructions there.
+ */
+#include <elf.h>
+
+#include "bpf.hpp"
+
+/* The core file of the running kernel. */
+class kcore {
+	unique_fd f;
+	std::vector<Elf64_Phdr> segments;
+
+public:
+	kcore() : f(open("/proc/kcore", O_RDONLY | O_CLOEXEC))
+	{
+		Elf64_Ehdr eh;
+
+		if (pread(f.fd, &eh, sizeof(eh), 0) != sizeof(eh) || eh.e_ident[EI_CLASS] != ELFCLASS64)
+			return;
+		segments.resize(eh.e_phnum);
+		size_t size = segments.size() * sizeof(segments[0]);
+		if (pread(f.fd, segments.data(), size, eh.e_phoff) != static_cast<ssize_t>(size))
+			segments.clear();
+	}
+
+	/* @len bytes at @addr, or fewer. */
+	std::string read(u64 addr, size_t len) const
+	{
+		std::string s(len, '\0');
+
+		for (const Elf64_Phdr &p : segments) {
+			if (p.p_type != PT_LOAD || addr < p.p_vaddr || addr - p.p_vaddr >= p.p_filesz)
+				continue;
+			ssize_t n = pread(f.fd, s.data(), len, p.p_offset + (addr - p.p_vaddr));
+			s.resize(std::max<ssize_t>(n, 0));
+			return s;
+		}
+		return "";
+	}
+};
+
+static result need_kcore()
+{
+	if (!exists("/proc/kcore"))
+		return skip("CONFIG_PROC_KCORE is not set");
+	if (sizeof(long) != 8)
+		return skip("the test reads 64-bit core files only");
+	return pass();
+}
+
+static std::string repeat(const std::string &what, size_t n)
+{
+	std::string s;
+
+	while (n--)
+		s += what;
+	return s;
+}
+
+static std::string hex(const std::string &bytes)
+{
+	std::string s;
+
+	for (unsigned char c : bytes.substr(0, 32))
+		s += format("%02x ", c);
+	return s;
+}
+
+/* The instruction that must stand where nobody has written; "" where it is not known here. */
+static std::string trap()
+{
+	switch (arch) {
+	case arch_id::x86_64:
+	case arch_id::i386:
+		return "\xcc";
+	case arch_id::arm64:
+		return std::string("\x00\x20\x20\xd4", 4);	/* brk #0x100 */
+	default:
+		return "";
+	}
+}
+
+static std::string nop()
+{
+	switch (arch) {
+	case arch_id::x86_64:
+	case arch_id::i386:
+		return "\x90";
+	case arch_id::arm64:
+		return "\x1f\x20\x03\xd5";
+	default:
+		return "";
+	}
+}
+
+static result bpf_program()
+{
+	TRY(need_kcore());
+	TRY(need_jit());
+	kcore core;
+
+	for (int i = 0; i < 10; i++) {
+		unique_fd p(bpf_prog_load(bpf_return(i, 30 + 50 * i)));
+		CHECK(p, "load: %s", strerror(-p.fd));
+
+		/* The machine code, as bpf(2) gives it. */
+		std::string code(65536, '\0');
+		bpf_prog_info info;
+		union bpf_attr attr = bpf_zero();
+		memset(&info, 0, sizeof(info));
+		info.jited_prog_insns = ptr(code.data());
+		info.jited_prog_len = code.size();
+		attr.info.bpf_fd = p.fd;
+		attr.info.info_len = sizeof(info);
+		attr.info.info = ptr(&info);
+		CHECK(!sys_bpf(BPF_OBJ_GET_INFO_BY_FD, attr) && info.jited_prog_len, "no machine code");
+		code.resize(info.jited_prog_len);
+
+		std::vector<bpf_image> images = bpf_images(p.fd);
+		CHECK(images.size() == 1, "%zu images", images.size());
+		std::string seen = core.read(images[0].addr, code.size());
+		CHECK(seen == code, "%#llx: /proc/kcore has %zu bytes %s... and bpf(2) %zu bytes %s...",
+		      (unsigned long long)images[0].addr, seen.size(), hex(seen).c_str(), code.size(),
+		      hex(code).c_str());
+	}
+	return pass();
+}
+
+/* Text, rodata and data of a module, at values that its source fixes. */
+static result module_memory()
+{
+	TRY(need_kcore());
+	TRY(need_module("execmem_test"));
+	loaded_module m("execmem_test");
+	CHECK(!m.err, "execmem_test: %s", strerror(-m.err));
+	kallsyms ks;
+	kcore core;
+	u64 rodata = ks.addr("execmem_rodata_word", "execmem_test");
+	u64 data = ks.addr("execmem_data_word", "execmem_test");
+	u64 text = ks.addr("execmem_target", "execmem_test");
+
+	CHECK(rodata && data, "CONFIG_KALLSYMS_ALL is not set");
+	for (const auto &[addr, want] : { std::pair(rodata, 0x4321), std::pair(data, 0x1234) }) {
+		std::string bytes = core.read(addr, sizeof(int));
+		int got = -1;
+
+		if (bytes.size() == sizeof(got))
+			memcpy(&got, bytes.data(), sizeof(got));
+		CHECK(got == want, "%#llx: %#x, expected %#x", (unsigned long long)addr, got, want);
+	}
+	std::string code = core.read(text, 128);
+	if (nop().empty())
+		CHECK(code.find_first_not_of('\0') != code.npos, "%#llx: no code", (unsigned long long)text);
+	else
+		CHECK(code.find(repeat(nop(), 8)) != code.npos, "%#llx: no eight nops in %s",
+		      (unsigned long long)text, hex(code).c_str());
+	return pass();
+}
+
+/* Where the code of a loaded module ends: the end of its last section, 0 when not known. */
+static u64 end_of_code(const std::string &module)
+{
+	std::string image = slurp(module_path(module)).value_or("");
+	Elf64_Ehdr eh;
+	u64 end = 0;
+	bool known = false;
+
+	if (image.size() < sizeof(eh))
+		return 0;
+	memcpy(&eh, image.data(), sizeof(eh));
+	std::vector<Elf64_Shdr> sections(eh.e_shnum);
+	memcpy(sections.data(), image.data() + eh.e_shoff, sections.size() * sizeof(sections[0]));
+	const char *names = image.data() + sections[eh.e_shstrndx].sh_offset;
+	for (const Elf64_Shdr &s : sections) {
+		std::string name = names + s.sh_name;
+
+		if (!(s.sh_flags & SHF_ALLOC) || !(s.sh_flags & SHF_EXECINSTR) || name.starts_with(".init"))
+			continue;
+		u64 addr = section_addr(module, name);
+		if (addr < end)
+			continue;
+		/* The loader makes these as large as it needs them. */
+		known = name != ".plt" && name != ".text.ftrace_trampoline";
+		end = addr + s.sh_size;
+	}
+	return known ? end : 0;
+}
+
+static result rest_of_module()
+{
+	TRY(need_kcore());
+	TRY(need_module("execmem_test"));
+	if (trap().empty())
+		return skip("which trap instruction this architecture has is not known here");
+	if (page_tables::path().empty())
+		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
+	loaded_module m("execmem_test");
+	CHECK(!m.err, "execmem_test: %s", strerror(-m.err));
+	kcore core;
+	page_tables pt;
+	u64 end = end_of_code("execmem_test");
+	const mapping *map = pt.find(section_addr("execmem_test", ".text"));
+
+	CHECK(end, "the last section of code has no size in the file");
+	CHECK(map && end <= map->end, "the code ends at %#llx, which is not mapped", (unsigned long long)end);
+	end = (end + 15) & ~15ULL;
+	std::string rest = core.read(end, map->end - end);
+	CHECK(rest.size() == map->end - end, "%#llx: read %zu bytes", (unsigned long long)end, rest.size());
+	diag("%zu bytes behind the code", rest.size());
+	CHECK(rest == repeat(trap(), rest.size() / trap().size()), "%#llx-%#llx behind the code: %s",
+	      (unsigned long long)end, (unsigned long long)map->end, hex(rest).c_str());
+	return pass();
+}
+
+/* Text of a freed program is a trap, or is no longer mapped at all. */
+static result freed_program()
+{
+	TRY(need_kcore());
+	TRY(need_jit());
+	if (trap().empty())
+		return skip("which trap instruction this architecture has is not known here");
+	kcore core;
+	unique_fd first(bpf_prog_load(bpf_return(1, 400)));
+	unique_fd freed(bpf_prog_load(bpf_return(2, 400)));
+	unique_fd last(bpf_prog_load(bpf_return(3, 400)));
+	CHECK(first && freed && last, "load");
+	std::vector<bpf_image> images = bpf_images(freed.fd);
+	CHECK(images.size() == 1, "not JITed");
+	bpf_image i = images[0];
+	std::string code = core.read(i.addr, i.len);
+	CHECK(code.size() == i.len && code != repeat(trap(), i.len / trap().size()), "no code before it is freed");
+
+	freed = unique_fd();
+	std::string now;
+	bool gone = wait_for(10000, [&] {
+		now = core.read(i.addr, i.len);
+		return now == repeat(trap(), i.len / trap().size()) || now == std::string(i.len, '\0');
+	});
+	/* Unmapped memory reads as zeroes; mapped memory must not hold any. */
+	const bool zero = now == std::string(i.len, '\0');
+	if (zero && !page_tables::path().empty()) {
+		page_tables pt;
+		const mapping *map = pt.find(i.addr);
+
+		CHECK(!map || !map->exec, "freed text is executable and has no traps: %s", map->line.c_str());
+	}
+	CHECK(gone, "%#llx: freed text still holds %s", (unsigned long long)i.addr, hex(now).c_str());
+	diag("freed text is %s", zero ? "unmapped" : "full of traps");
+	return pass();
+}
+
+int main()
+{
+	return run_cases({
+		{ "bpf_program", bpf_program },
+		{ "module_memory", module_memory },
+		{ "rest_of_module", rest_of_module },
+		{ "freed_program", freed_program },
+	});
+}
