@@ -2,9 +2,10 @@
 /*
  * Takes the free addresses of a range, with no memory behind them: whoever
  * allocates there next finds it exhausted. Write "START END LEAVE" to the
- * parameter "fill"; LEAVE pages in one piece stay free. Anything else gives
- * back what was taken before. Not done in init, because the memory of init is
- * freed after it, and would leave holes.
+ * parameter "fill"; LEAVE pages in one piece in the upper half stay free, as
+ * the very ends may be out of bounds for some. Anything else gives back what
+ * was taken before. Not done in init, because the memory of init is freed after
+ * it, and would leave holes.
  */
 #include <linux/list.h>
 #include <linux/log2.h>
@@ -51,7 +52,7 @@ static int fill(unsigned long start, unsigned long end, unsigned long leave)
 	if (start >= end)
 		return -EINVAL;
 	if (leave) {
-		hole = take(start, end, leave << PAGE_SHIFT);
+		hole = take(start + (end - start) / 2, end, leave << PAGE_SHIFT);
 		if (!hole)
 			return -ENOMEM;
 	}
