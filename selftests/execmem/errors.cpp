@@ -155,6 +155,92 @@ static result jit_limit()
 	return no_growth(before);
 }
 
+/*
+ * Memory that cannot be protected is not used: a module does not load, a
+ * program is interpreted or refused, a tracer does without its trampoline.
+ */
+static result permissions_refused()
+{
+	TRY(need_module("execmem_clone_000"));
+	TRY(need_module("execmem_skip", "CONFIG_KPROBES"));
+	if (module_loaded("execmem_skip"))
+		return skip("execmem_skip breaks something else (execmem_mutant=)");
+	{
+		live_load warm(10);
+		CHECK(warm.error.empty(), "%s", warm.error.c_str());
+		/* ftrace keeps the trampoline of kprobes that change the flow. */
+		loaded_module refuse("execmem_skip", "func=set_memory_ro ret=-12");
+		CHECK(!refuse.err, "execmem_skip: %s", strerror(-refuse.err));
+	}
+	footprint before = settle();
+	expected_noise noise;
+	{
+		loaded_module refuse("execmem_skip", "func=set_memory_ro ret=-12");
+		CHECK(!refuse.err, "execmem_skip: %s", strerror(-refuse.err));
+
+		for (int i = 0; i < 5; i++)
+			TRY(expect("a module that cannot be protected", load_module("execmem_clone_000"), -ENOMEM));
+		if (need_jit().verdict == result::PASS) {
+			/* More than what a pack that is there already may have room for. */
+			std::vector<unique_fd> progs;
+			size_t jited = 0, loaded = 0;
+
+			for (int i = 0; i < 100; i++) {
+				unique_fd p(bpf_prog_load(bpf_return(i, 8000)));
+				u32 ret = 0;
+
+				if (p.fd == -ENOMEM || p.fd == -524)
+					continue;
+				CHECK(p && !bpf_run(p.fd, &ret) && ret == (u32)i, "program %d: %s, gives %u", i,
+				      p ? "runs" : strerror(-p.fd), ret);
+				loaded++;
+				jited += !bpf_images(p.fd).empty();
+				progs.push_back(std::move(p));
+			}
+			diag("%zu of 100 programs loaded, %zu JITed", loaded, jited);
+			CHECK(jited < 100, "all programs were JITed");
+		}
+		if (need_bpf_trampolines().verdict == result::PASS) {
+			unique_fd p(bpf_tracing_load("bpf_fentry_test1", BPF_TRACE_FENTRY, bpf_return(0)));
+			unique_fd l(p ? bpf_attach(p.fd) : -1);
+
+			CHECK(!l, "a trampoline that cannot be protected is in use");
+		}
+		if (have_function_tracer()) {
+			trace_instance t("refused", traceable_getppid());
+
+			CHECK(!t.err, "trace instance: %s", strerror(-t.err));
+			for (int i = 0; i < 10; i++)
+				syscall(SYS_getppid);
+			CHECK(t.count(traceable_getppid()) == 10, "10 calls, %zu traced",
+			      t.count(traceable_getppid()));
+		}
+	}
+	TRY(noise.no_splat());
+	TRY(no_wx());
+	{
+		live_load after(10);
+		CHECK(after.error.empty(), "afterwards: %s", after.error.c_str());
+	}
+	return no_growth(before);
+}
+
+/* What was freed is gone, not only once: the same load three times takes no more. */
+static result all_given_back()
+{
+	{
+		live_load warm(20);
+		CHECK(warm.error.empty(), "%s", warm.error.c_str());
+	}
+	footprint before = settle();
+
+	for (int i = 0; i < 3; i++) {
+		live_load load(20);
+		CHECK(load.error.empty(), "%s", load.error.c_str());
+	}
+	return no_growth(before);
+}
+
 /* --------------------------------------------------------- fault injection */
 
 static result need_faults()
@@ -427,6 +513,8 @@ int main()
 		{ "bad_programs", bad_programs },
 		{ "bad_kprobes", bad_kprobes },
 		{ "jit_limit", jit_limit },
+		{ "permissions_refused", permissions_refused },
+		{ "all_given_back", all_given_back },
 		{ "fault_module", fault_module },
 		{ "fault_bpf", fault_bpf },
 		{ "fault_trampoline", fault_trampoline },

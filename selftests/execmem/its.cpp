@@ -128,6 +128,11 @@ static result gone_after_unload()
 		return pass();
 	page_tables pt;
 	CHECK(pt.wx().empty(), "W+X: %s", pt.wx()[0].line.c_str());
+	for (u64 t : thunks) {
+		const mapping *m = pt.find(t);
+
+		CHECK(!m, "thunk %#llx is still mapped: %s", (unsigned long long)t, m->line.c_str());
+	}
 	return pass();
 }
 

@@ -299,6 +299,34 @@ static result ftrace_trampoline()
 	return named_places("ftrace_trampoline", "ftrace trampoline", &layout::module, "__builtin__ftrace");
 }
 
+/*
+ * With KASLR nothing ever lies where the range of modules starts: x86 leaves
+ * out 1 to 1024 pages. How random that is takes many boots (check-long).
+ */
+static result module_base_is_random()
+{
+	TRY(need_dump());
+	TRY(need_module("execmem_clone_000"));
+	if (arch != arch_id::x86_64)
+		return skip("the base of modules is not a multiple of something that could be tested in one boot");
+	view v;
+	if (!v.ks.has("kernel_randomize_memory") ||
+	    slurp("/proc/cmdline").value_or("").find("nokaslr") != std::string::npos)
+		return skip("CONFIG_RANDOMIZE_BASE is not set, or nokaslr");
+	module_clones some(3);
+	CHECK(!some.err, "execmem_clone_000: %s", strerror(-some.err));
+	page_tables pt;
+	u64 start = v.where.module.start, lowest = v.where.module.end;
+	for (const mapping &m : pt.maps)
+		if (v.where.module.holds(m.start))
+			lowest = std::min(lowest, m.start);
+	diag("the range starts at %#llx, what is in it at %#llx", (unsigned long long)start,
+	     (unsigned long long)lowest);
+	CHECK(lowest > start && lowest < start + (1025 + 256) * 4096, "%#llx is %lld pages behind the start",
+	      (unsigned long long)lowest, (long long)(lowest - start) / 4096);
+	return pass();
+}
+
 /* A range without room, for as long as the object lives. */
 struct full_range {
 	loaded_module m;
@@ -503,6 +531,7 @@ int main()
 		{ "kprobe_slot", kprobe_slot },
 		{ "optprobe_slot", optprobe_slot },
 		{ "ftrace_trampoline", ftrace_trampoline },
+		{ "module_base_is_random", module_base_is_random },
 		{ "module_fallback", module_fallback },
 		{ "exhausted", exhausted },
 	});
