@@ -7,7 +7,7 @@ export ARCH FLAVOUR BASE EXTRA_CONFIG TESTS APPEND ACCEL
 
 help:
 	@echo 'make run         apply, build, boot in QEMU, test'
-	@echo '                 ARCH=x86_64|arm64 FLAVOUR=default|nomodules|debug|stock'
+	@echo '                 ARCH=x86_64|arm64|riscv64|s390x|ppc64le FLAVOUR=default|nomodules|debug|stock'
 	@echo '                 BASE=tarball|directory|git-tree[@revision]'
 	@echo '                 EXTRA_CONFIG=fragment TESTS=a,b APPEND="kernel parameters" ACCEL=kvm'
 	@echo 'make check       all checks; ends with "N passed, N failed"'

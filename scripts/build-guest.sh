@@ -52,7 +52,7 @@ pack() {
 	if [[ -e $selftests/Makefile ]]; then
 		run_logged "$out/tests.log" 'selftests' make -C "$selftests" -j "$(nproc)" \
 			KSFT="$source/tools/testing/selftests" KDIR="$kernel" OUTPUT="$out/tests" \
-			ARCH="$ARCH" CROSS_COMPILE="$prefix" all
+			ARCH="$karch" CROSS_COMPILE="$prefix" all
 		cp "$selftests/list" "$stage/tests/list"
 	else
 		: > "$stage/tests/list"

@@ -37,7 +37,7 @@ fi
 cc=${prefix}gcc
 ! command -v ccache > /dev/null || cc="ccache $cc"
 export CCACHE_BASEDIR=$build CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=time_macros
-make_args=(-C "$source" O="$kernel" ARCH="$ARCH" CROSS_COMPILE="$prefix" CC="$cc" HOSTCC="${cc/"$prefix"gcc/gcc}"
+make_args=(-C "$source" O="$kernel" ARCH="$karch" CROSS_COMPILE="$prefix" CC="$cc" HOSTCC="${cc/"$prefix"gcc/gcc}"
 	LOCALVERSION= KBUILD_BUILD_USER=execmem KBUILD_BUILD_HOST=execmem
 	KBUILD_BUILD_VERSION=1 'KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970'
 	-j "$(nproc)")
@@ -47,7 +47,7 @@ configure() {
 	local new=$out/config.new wish lost=()
 	rm -rf "$new"
 	mkdir "$new"
-	(cd "$source" && ARCH=$ARCH CROSS_COMPILE=$prefix \
+	(cd "$source" && ARCH=$karch CROSS_COMPILE=$prefix \
 		scripts/kconfig/merge_config.sh -n -O "$new" "${files[@]}") > "$out/config.log" 2>&1 ||
 		die "the configuration could not be merged (log: ${out#"$top"/}/config.log)"
 	# a later fragment may take back what an earlier one asks for
@@ -70,10 +70,6 @@ lock "$ARCH-$FLAVOUR"
 configure
 begin=$SECONDS
 title="kernel $ARCH-$FLAVOUR"
-case $ARCH in
-x86_64) image=arch/x86/boot/bzImage ;;
-arm64) image=arch/arm64/boot/Image ;;
-esac
 rm -f "$out/vmlinuz"
 targets=("${image##*/}")
 grep -q '^CONFIG_MODULES=y' "$kernel/.config" && targets+=(modules)

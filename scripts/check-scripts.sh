@@ -209,7 +209,7 @@ why=''
 result 'a wrong base leaves no tree' "$why"
 
 # --- the rest --------------------------------------------------------------------
-expect_error 'unknown ARCH' "unknown ARCH 'vax': x86_64 or arm64" make -s -C "$top" run ARCH=vax
+expect_error 'unknown ARCH' "unknown ARCH 'vax': x86_64, arm64, riscv64, s390x or ppc64le" make -s -C "$top" run ARCH=vax
 expect_error 'unknown FLAVOUR' "unknown FLAVOUR 'sweet'" make -s -C "$top" run FLAVOUR=sweet
 expect_error 'export without a tree' 'nothing to export' series export
 

@@ -55,11 +55,25 @@ in_good_range() {
 	done < <(cat "$patches/bases" 2> /dev/null)
 }
 
+# ARCH; what uname -m calls it; what the kernel calls it; compilers; package and
+# command of QEMU; the image that is booted
+arches='
+x86_64   x86_64   x86_64   x86_64-linux-gnu      qemu-system-x86   qemu-system-x86_64   arch/x86/boot/bzImage
+arm64    aarch64  arm64    aarch64-linux-gnu     qemu-system-arm   qemu-system-aarch64  arch/arm64/boot/Image
+riscv64  riscv64  riscv    riscv64-linux-gnu     qemu-system-misc  qemu-system-riscv64  arch/riscv/boot/Image
+s390x    s390x    s390     s390x-linux-gnu       qemu-system-misc  qemu-system-s390x    arch/s390/boot/bzImage
+ppc64le  ppc64le  powerpc  powerpc64le-linux-gnu qemu-system-ppc   qemu-system-ppc64    vmlinux
+'
+
+# Sets machine, karch, triplet, qemu_package, qemu_command and image for ARCH.
 check_arch() {
-	case $ARCH in
-	x86_64|arm64) ;;
-	*) die "unknown ARCH '$ARCH': x86_64 or arm64" ;;
-	esac
+	local name known=()
+	while read -r name machine karch triplet qemu_package qemu_command image; do
+		[[ $name != "$ARCH" ]] || return 0
+		[[ ! $name ]] || known+=("$name")
+	done <<< "$arches"
+	name=${known[*]::${#known[@]}-1}
+	die "unknown ARCH '$ARCH': ${name// /, } or ${known[-1]}"
 }
 
 check_flavour() {
@@ -69,13 +83,8 @@ check_flavour() {
 	esac
 }
 
-cross_prefix() {
-	case $ARCH/$(uname -m) in
-	x86_64/x86_64|arm64/aarch64) ;;
-	x86_64/*) echo x86_64-linux-gnu- ;;
-	arm64/*) echo aarch64-linux-gnu- ;;
-	esac
-}
+# After check_arch; nothing where the compiler of the machine will do.
+cross_prefix() { [[ $machine = "$(uname -m)" ]] || echo "$triplet-"; }
 
 # lock NAME: one at a time; the others wait until this script has ended.
 lock() {

@@ -29,17 +29,13 @@ zlib1g-dev /usr/include/zlib.h
 '
 [[ ${BASE:-} ]] || wanted+='linux-source-6.1 /usr/src/linux-source-6.1.tar.xz
 '
-arches=$ARCH
-[[ ${1:-} = all ]] && arches='x86_64 arm64'
-for ARCH in $arches; do
-	case $ARCH in
-	x86_64)	wanted+='qemu-system-x86 qemu-system-x86_64
-' ;;
-	arm64)	wanted+='qemu-system-arm qemu-system-aarch64
-' ;;
-	esac
+targets=$ARCH
+[[ ${1:-} = all ]] && targets='x86_64 arm64'
+for ARCH in $targets; do
+	check_arch
+	wanted+="$qemu_package $qemu_command
+"
 	prefix=$(cross_prefix)
-	triplet=${prefix%-}
 	[[ $prefix ]] && wanted+="gcc-$triplet ${prefix}gcc
 g++-$triplet ${prefix}g++
 "

@@ -42,7 +42,7 @@ namespace {
 
 /* What QEMU's exit status becomes when the guest ends in an orderly way. */
 constexpr int exit_code_x86 = 42;	/* isa-debug-exit: 2 * 42 + 1 = 85 */
-#if defined(__aarch64__)
+#if defined(__aarch64__) || defined(__riscv)
 constexpr int exit_code_semihosting = 85;
 #endif
 
@@ -491,7 +491,21 @@ std::optional<std::string> kmemleak_failure()
 	register unsigned long x1 asm("x1") = reinterpret_cast<unsigned long>(block);
 
 	asm volatile("hlt #0xf000" : "+r"(x0) : "r"(x1) : "memory");
+#elif defined(__riscv)
+	unsigned long block[2] = { 0x20026, exit_code_semihosting };
+	register unsigned long a0 asm("a0") = 0x20;
+	register unsigned long a1 asm("a1") = reinterpret_cast<unsigned long>(block);
+
+	/* three instructions of four bytes, in one page */
+	asm volatile(".balign 16\n"
+		     ".option push\n"
+		     ".option norvc\n"
+		     "slli zero, zero, 0x1f\n"
+		     "ebreak\n"
+		     "srai zero, zero, 0x7\n"
+		     ".option pop" : "+r"(a0) : "r"(a1) : "memory");
 #endif
+	/* elsewhere the host asks QEMU why it ended: nothing else powers off */
 	reboot(RB_POWER_OFF);
 	while (true)
 		pause();

@@ -170,7 +170,7 @@ verdict judge(const std::string &dir, const std::string &tree)
 		status.pop_back();
 	v.tests = parse_results(ktap);
 
-	if (status != "exited " + std::to_string(orderly_exit))
+	if (status != "exited " + std::to_string(orderly_exit) && status != powered_off)
 		v.problems.push_back("guest did not end in an orderly way: " +
 				     (status.empty() ? "no exit status" : status));
 	if (const auto said = lines_of(read_file(dir + "/qemu.log")); !v.problems.empty() && !said.empty())

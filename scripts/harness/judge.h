@@ -24,6 +24,9 @@ struct verdict {
 /* What QEMU's exit status is after an orderly end of the guest. */
 constexpr int orderly_exit = 85;
 
+/* What the status is where QEMU has no device for that. */
+constexpr const char *powered_off = "powered off";
+
 std::string read_file(const std::string &path);
 std::vector<std::string> lines_of(std::string_view text);
 

@@ -52,6 +52,20 @@ struct region {
 constexpr region text_regions[] = {
 	{ "x86_64", 0xffffffff80000000, 0xfffffffffeffffff, "kernel image and modules" },
 	{ "arm64", 0xffff800000000000, 0xffffffffffffffff, "modules, vmalloc, kernel image, fixmap" },
+	{ "riscv64", 0xffffffff00000000, 0xffffffffffffffff, "modules, BPF programs, kernel image" },
+	{ "riscv64", 0xffffffc800000000, 0xffffffd7ffffffff, "vmalloc of Sv39: slots of kprobes" },
+	{ "riscv64", 0xffff8f8000000000, 0xffffaf7fffffffff, "vmalloc of Sv48" },
+	{ "riscv64", 0xff20000000000000, 0xff5fffffffffffff, "vmalloc of Sv57" },
+};
+
+/*
+ * Where text has a second mapping that stays writable, in 6.1 as it is: the
+ * linear mapping of riscv. Counted, not hidden.
+ */
+constexpr region linear_mappings[] = {
+	{ "riscv64", 0xffffffd800000000, 0xfffffff6ffffffff, "Sv39" },
+	{ "riscv64", 0xffffaf8000000000, 0xffffef7fffffffff, "Sv48" },
+	{ "riscv64", 0xff60000000000000, 0xff8fffffffffffff, "Sv57" },
 };
 
 constexpr region exceptions[] = {
@@ -89,6 +103,20 @@ public:
 		dirty_by_hardware = (tcr >> 40) & 1;
 		arm64_table(ttbr1 & 0x0000fffffffff000, static_cast<int>((bits - 13) / 9),
 			    ~0ULL << bits, {});
+	}
+
+	/* riscv64: 3 to 5 levels, the low half is the process's. */
+	void riscv(std::uint64_t satp)
+	{
+		const std::uint64_t mode = satp >> 60;
+
+		if (mode < 8 || mode > 10) {
+			problem = "a CPU runs without Sv39, Sv48 or Sv57";
+			return;
+		}
+		const int top = static_cast<int>(mode) - 6;
+
+		riscv_table((satp & 0xfffffffffff) << 12, top, top, 0, false);
 	}
 
 	std::string problem;
@@ -190,6 +218,39 @@ private:
 		}
 	}
 
+	/* no rights are handed down: only leaves have any */
+	void riscv_table(std::uint64_t table, int level, int top, std::uint64_t va, bool user_half)
+	{
+		if (seen(table, level, {}))
+			return;
+		for (unsigned i = 0; i < 512; i++) {
+			const auto entry = guest.phys64(table + 8 * i);
+
+			if (!entry || !(*entry & 1))
+				continue;
+
+			const int shift = 12 + 9 * level;
+			std::uint64_t address = va | static_cast<std::uint64_t>(i) << shift;
+			const std::uint64_t pa = (*entry >> 10 & 0xfffffffffff) << 12;
+
+			if (level == top) {
+				user_half = i < 256;
+				if (!user_half)
+					address |= ~0ULL << (shift + 9);
+			}
+			if (!(*entry & 0xe)) {
+				if (level)
+					riscv_table(pa, level - 1, top, address, user_half);
+				continue;
+			}
+
+			const std::uint64_t size = 1ULL << shift;
+
+			leaf({ pa & ~(size - 1), size, address, (*entry & 4) != 0, (*entry & 8) != 0,
+			       (*entry & 16) != 0, user_half });
+		}
+	}
+
 	const qemu &guest;
 	std::vector<mapping> &out;
 	const std::uint64_t limit;
@@ -198,14 +259,22 @@ private:
 	bool dirty_by_hardware = false;
 };
 
-std::vector<std::uint64_t> x86_cr3(qemu &guest)
+/* Each CPU's value of what the monitor prints as NAME and a hexadecimal number. */
+std::vector<std::uint64_t> registers(qemu &guest, const std::string &name)
 {
 	const std::string text = guest.monitor("info registers -a");
 	std::vector<std::uint64_t> values;
 
-	for (size_t at = 0; (at = text.find("CR3=", at)) != text.npos; at += 4)
-		values.push_back(strtoull(text.c_str() + at + 4, nullptr, 16));
+	for (size_t at = 0; (at = text.find(name, at)) != text.npos; ) {
+		at += name.size();
+		values.push_back(strtoull(text.c_str() + at, nullptr, 16));
+	}
 	return values;
+}
+
+std::vector<std::uint64_t> x86_cr3(qemu &guest)
+{
+	return registers(guest, "CR3=");
 }
 
 bool x86_five_levels(qemu &guest)
@@ -244,6 +313,12 @@ const char *find_exception(const std::string &arch, const mapping &m)
 	return nullptr;
 }
 
+bool in_linear_mapping(const std::string &arch, std::uint64_t va)
+{
+	return std::any_of(std::begin(linear_mappings), std::end(linear_mappings),
+			   [&](const region &r) { return arch == r.arch && va >= r.from && va <= r.to; });
+}
+
 /* The part of a mapping that lies in the physical range. */
 mapping part(mapping m, std::uint64_t from, std::uint64_t to)
 {
@@ -255,37 +330,54 @@ mapping part(mapping m, std::uint64_t from, std::uint64_t to)
 	return m;
 }
 
-/*
- * QEMU's own view, "info tlb", as a check on the walker: every leaf that it
- * lists must be one of ours, with the same leaf permissions or stricter ones.
- */
-std::string compare_with_info_tlb(qemu &guest, std::vector<mapping> ours)
+/* Ours must map VA to PA, with those permissions or stricter ones. */
+std::string compare(const std::vector<mapping> &ours, std::uint64_t va, std::uint64_t pa, bool writable,
+		    bool executable)
 {
-	const std::string text = guest.monitor("info tlb");
+	auto next = std::upper_bound(ours.begin(), ours.end(), va,
+				     [](std::uint64_t v, const mapping &m) { return v < m.va; });
+
+	if (next == ours.begin() || va - (next - 1)->va >= (next - 1)->size ||
+	    (next - 1)->pa + (va - (next - 1)->va) != pa)
+		return "QEMU maps " + hex(va) + " to " + hex(pa) + ", the walker does not";
+	if (((next - 1)->writable && !writable) || ((next - 1)->executable && !executable))
+		return "QEMU and the walker disagree on " + hex(va);
+	return "";
+}
+
+/*
+ * QEMU's own view, "info tlb" (riscv: "info mem"), as a check on the walker:
+ * every leaf that it lists must be one of ours.
+ */
+std::string compare_with_qemu(qemu &guest, const std::string &arch, std::vector<mapping> ours)
+{
+	const std::string command = arch == "riscv64" ? "info mem" : "info tlb";
+	const std::string text = guest.monitor(command);
 	size_t lines = 0;
 
 	std::sort(ours.begin(), ours.end(),
 		  [](const mapping &a, const mapping &b) { return a.va < b.va; });
-	for (size_t at = 0; at < text.size(); lines++) {
+	for (size_t at = 0; at < text.size(); ) {
 		const size_t end = std::min(text.find('\n', at), text.size());
-		std::uint64_t va, pa;
+		std::uint64_t va, pa, size;
 		char flags[16];
+		std::string complaint;
 
 		if (sscanf(text.c_str() + at, "%" SCNx64 ": %" SCNx64 " %15s", &va, &pa, flags) == 3) {
-			auto next = std::upper_bound(ours.begin(), ours.end(), va,
-						     [](std::uint64_t v, const mapping &m) { return v < m.va; });
 			const std::string_view f = flags;
 
-			if (next == ours.begin() || va - (next - 1)->va >= (next - 1)->size ||
-			    (next - 1)->pa + (va - (next - 1)->va) != pa)
-				return "QEMU maps " + hex(va) + " to " + hex(pa) + ", the walker does not";
-			if (((next - 1)->writable && f.find('W') == f.npos) ||
-			    ((next - 1)->executable && f.find('X') != f.npos))
-				return "QEMU and the walker disagree on " + hex(va);
+			lines++;
+			complaint = compare(ours, va, pa, f.find('W') != f.npos, f.find('X') == f.npos);
+		} else if (sscanf(text.c_str() + at, "%" SCNx64 " %" SCNx64 " %" SCNx64 " %15s", &va, &pa,
+				  &size, flags) == 4) {
+			lines++;
+			complaint = compare(ours, va, pa, flags[1] == 'w', flags[2] == 'x');
 		}
+		if (!complaint.empty())
+			return complaint;
 		at = end + 1;
 	}
-	return lines ? "" : "info tlb printed nothing";
+	return lines ? "" : command + " printed nothing";
 }
 
 } // namespace
@@ -301,6 +393,12 @@ oracle_answer check_aliases(qemu &guest, const std::string &arch)
 			return { oracle_answer::skip, "the guest runs with five page-table levels", {} };
 		for (std::uint64_t cr3 : x86_cr3(guest))
 			walk.x86(cr3);
+	} else if (arch == "riscv64") {
+		for (std::uint64_t satp : registers(guest, " satp "))
+			walk.riscv(satp);
+	} else if (arch != "arm64") {
+		return { oracle_answer::skip, "the host reads the page tables of x86_64, arm64 and riscv64 only",
+			 {} };
 	} else {
 		const auto tcr = guest.arm_register("TCR_EL1");
 
@@ -336,7 +434,7 @@ oracle_answer check_aliases(qemu &guest, const std::string &arch)
 	for (const auto &m : writable)
 		reach.push_back(std::max(reach.empty() ? 0 : reach.back(), m.end()));
 
-	std::uint64_t bytes = 0, large = 0;
+	std::uint64_t bytes = 0, large = 0, linear = 0;
 	size_t bad = 0, excused = 0;
 
 	for (const auto &x : exec) {
@@ -366,6 +464,12 @@ oracle_answer check_aliases(qemu &guest, const std::string &arch)
 				continue;
 
 			const mapping w = part(writable[i], x.pa, x.end());
+
+			if (in_linear_mapping(arch, w.va)) {
+				linear += w.size;
+				continue;
+			}
+
 			const mapping both = part(x, w.pa, w.end());
 			const std::string pair = w.va == both.va ?
 				describe(both) + " is writable and executable" :
@@ -383,19 +487,25 @@ oracle_answer check_aliases(qemu &guest, const std::string &arch)
 
 	std::string cross;
 
-	if (arch == "x86_64") {
+	if (arch == "x86_64" || arch == "riscv64") {
 		std::vector<mapping> every;
 		walker again(guest, every, 300000);
 
-		again.x86(x86_cr3(guest).at(0));
+		if (arch == "x86_64")
+			again.x86(x86_cr3(guest).at(0));
+		else
+			again.riscv(registers(guest, " satp ").at(0));
 		/* KASAN's shadow would keep "info tlb" busy for hours */
 		if (!again.too_many())
-			cross = compare_with_info_tlb(guest, std::move(every));
+			cross = compare_with_qemu(guest, arch, std::move(every));
 	}
 
 	answer.text = std::to_string(bytes >> 12) + " executable pages (" +
 		std::to_string(large >> 12) + " of them in 2 MB leaves or runs), " +
 		std::to_string(bad) + " writable or out of place, " + std::to_string(excused) + " excused";
+	if (linear)
+		answer.text += "; " + std::to_string(linear >> 12) +
+			" of them are writable in the linear mapping, as in 6.1";
 	if (bad)
 		answer.kind = oracle_answer::not_ok;
 	if (!cross.empty()) {

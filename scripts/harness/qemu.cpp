@@ -46,12 +46,76 @@ std::string unescape(std::string_view json)
 	return text;
 }
 
+/* The value of a string in a line of JSON, "" without it. */
+std::string string_of(std::string_view json, const std::string &name)
+{
+	const std::string key = "\"" + name + "\": \"";
+	const size_t at = json.find(key);
+
+	return at == json.npos ? "" : unescape(json.substr(at + key.size()));
+}
+
+const std::vector<std::string> semihosting = { "-semihosting-config",
+					       "enable=on,target=native,userspace=on" };
+
+std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string> &b)
+{
+	a.insert(a.end(), b.begin(), b.end());
+	return a;
+}
+
+const machine machines[] = {
+	{
+		"x86_64", "qemu-system-x86_64",
+		{ "-machine", "pc,memory-backend=ram", "-cpu", "max,la57=off",
+		  "-device", "isa-debug-exit,iobase=0xf4,iosize=4" },
+		{ "-machine", "pc,memory-backend=ram", "-cpu", "host,la57=off,-arch-capabilities",
+		  "-device", "isa-debug-exit,iobase=0xf4,iosize=4" },
+		"virtio-serial-pci", "ttyS0", 0, true,
+	}, {
+		"arm64", "qemu-system-aarch64",
+		semihosting + std::vector<std::string> {
+			"-machine", "virt,memory-backend=ram,gic-version=3",
+			"-cpu", "max,pauth-impdef=on" },
+		semihosting + std::vector<std::string> {
+			"-machine", "virt,memory-backend=ram,gic-version=3", "-cpu", "host" },
+		"virtio-serial-pci", "ttyAMA0", 0x40000000, true,
+	}, {
+		"riscv64", "qemu-system-riscv64",
+		semihosting + std::vector<std::string> {
+			"-machine", "virt,memory-backend=ram", "-cpu", "rv64" },
+		{}, "virtio-serial-pci", "ttyS0", 0x80000000, true,
+	}, {
+		"s390x", "qemu-system-s390x",
+		{ "-machine", "s390-ccw-virtio,memory-backend=ram", "-cpu", "max",
+		  "-action", "panic=exit-failure" },
+		{}, "virtio-serial-ccw", "ttysclp0", 0, false,
+	}, {
+		/* the caps that TCG has not, or it says so on stderr */
+		"ppc64le", "qemu-system-ppc64",
+		{ "-machine", "pseries,x-vof=on,memory-backend=ram,cap-cfpc=broken,"
+		  "cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off", "-cpu", "power9",
+		  "-action", "panic=exit-failure" },
+		{}, "virtio-serial-pci", "hvc0", 0, false,
+	},
+};
+
 } // namespace
+
+const machine *find_machine(const std::string &arch)
+{
+	for (const auto &m : machines)
+		if (arch == m.arch)
+			return &m;
+	return nullptr;
+}
 
 qemu::qemu(const guest_setup &setup)
 {
 	int qmp_pair[2], port_pair[2];
-	const bool arm = setup.arch == "arm64", kvm = setup.accel == "kvm";
+	const machine &m = *find_machine(setup.arch);
+	const bool kvm = setup.accel == "kvm";
+
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp_pair) ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, port_pair))
@@ -64,7 +128,7 @@ qemu::qemu(const guest_setup &setup)
 	int memory = memfd_create("execmem-guest", MFD_CLOEXEC);
 
 	ram_size = static_cast<std::uint64_t>(setup.memory_mb) << 20;
-	ram_start = arm ? 0x40000000 : 0;
+	ram_start = m.ram_start;
 	if (memory < 0 || ftruncate(memory, static_cast<off_t>(ram_size)))
 		die("memory for the guest");
 	ram = static_cast<unsigned char *>(mmap(nullptr, ram_size, PROT_READ, MAP_SHARED,
@@ -74,7 +138,7 @@ qemu::qemu(const guest_setup &setup)
 
 	const std::string size = std::to_string(setup.memory_mb) + "M";
 	std::vector<std::string> args {
-		arm ? "qemu-system-aarch64" : "qemu-system-x86_64",
+		m.command,
 		"-nodefaults", "-display", "none", "-no-reboot",
 		"-m", size, "-smp", std::to_string(setup.cpus),
 		"-object", "memory-backend-file,id=ram,size=" + size + ",share=on,mem-path=/dev/fd/" +
@@ -82,31 +146,18 @@ qemu::qemu(const guest_setup &setup)
 		"-serial", "file:" + setup.dir + "/console.log",
 		"-chardev", "socket,id=qmp,fd=" + std::to_string(qmp_pair[1]),
 		"-mon", "chardev=qmp,mode=control",
-		"-device", "virtio-serial-pci",
+		"-device", m.virtio_serial,
 		"-chardev", "file,id=result,path=" + setup.dir + "/result.ktap",
 		"-device", "virtserialport,chardev=result,name=execmem.result",
 		"-chardev", "socket,id=host,fd=" + std::to_string(port_pair[1]),
 		"-device", "virtserialport,chardev=host,name=execmem.host",
 		"-kernel", setup.kernel, "-initrd", setup.initrd, "-append", setup.append,
 	};
-	auto add = [&args](std::initializer_list<const char *> more) {
-		args.insert(args.end(), more.begin(), more.end());
-	};
-
-	if (kvm)
-		add({ "-accel", "kvm" });
-	else
-		add({ "-accel", "tcg,thread=multi" });
-	if (arm)
-		add({ "-machine", "virt,memory-backend=ram,gic-version=3",
-		      "-cpu", !setup.cpu.empty() ? setup.cpu.c_str() :
-				kvm ? "host" : "max,pauth-impdef=on",
-		      "-semihosting-config", "enable=on,target=native,userspace=on" });
-	else
-		add({ "-machine", "pc,memory-backend=ram",
-		      "-cpu", !setup.cpu.empty() ? setup.cpu.c_str() :
-				kvm ? "host,la57=off,-arch-capabilities" : "max,la57=off",
-		      "-device", "isa-debug-exit,iobase=0xf4,iosize=4" });
+	args = args + (kvm ? m.kvm : m.tcg) + std::vector<std::string> {
+		"-accel", kvm ? "kvm" : "tcg,thread=multi" };
+	/* the last one counts */
+	if (!setup.cpu.empty())
+		args = args + std::vector<std::string> { "-cpu", setup.cpu };
 	/* its name has to be short: not in the directory of the run */
 	gdb_socket = std::filesystem::temp_directory_path() /
 		     ("execmem-gdb." + std::to_string(getpid()));
@@ -165,6 +216,14 @@ std::optional<std::string> qemu::ended()
 	return end;
 }
 
+std::string qemu::end_reason()
+{
+	/* what it said before it closed the connection */
+	while (!qmp_read().empty())
+		;
+	return shutdown_reason;
+}
+
 void qemu::kill()
 {
 	if (ended())
@@ -184,6 +243,8 @@ std::string qemu::qmp_read()
 			std::string line = qmp_pending.substr(0, eol);
 
 			qmp_pending.erase(0, eol + 1);
+			if (line.find("\"event\": \"SHUTDOWN\"") != line.npos)
+				shutdown_reason = string_of(line, "reason");
 			return line;
 		}
 

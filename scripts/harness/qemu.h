@@ -18,6 +18,24 @@ struct guest_setup {
 	unsigned memory_mb = 1024, cpus = 2;
 };
 
+/* What is different from machine to machine. */
+struct machine {
+	const char *arch, *command;
+	std::vector<std::string> tcg, kvm;	/* arguments */
+	const char *virtio_serial;	/* the device that has the ports */
+	const char *console;		/* for the kernel's command line */
+	std::uint64_t ram_start;
+	/*
+	 * The guest's init has a device to end QEMU with a status of its own.
+	 * Where there is none it powers off, which nothing else does: a panic
+	 * and a reset have other reasons.
+	 */
+	bool exit_device;
+};
+
+/* Nothing for an architecture that there is no machine for. */
+const machine *find_machine(const std::string &arch);
+
 class qemu {
 public:
 	/* Starts it; exits with one line on stderr when that fails. */
@@ -28,6 +46,8 @@ public:
 
 	/* "exited N" or "killed by signal N" once it has ended. */
 	std::optional<std::string> ended();
+	/* Why QEMU says that it ended: "guest-shutdown", "guest-reset", "guest-panic". */
+	std::string end_reason();
 	void kill();
 
 	/* The guest's request port, a byte stream in both directions. */
@@ -50,7 +70,7 @@ private:
 
 	pid_t pid = -1;
 	int qmp = -1, port = -1;
-	std::string qmp_pending;
+	std::string qmp_pending, shutdown_reason;
 	std::optional<std::string> end;
 	unsigned char *ram = nullptr;
 	std::uint64_t ram_size = 0, ram_start = 0;

@@ -219,6 +219,9 @@ void run(const settings &s)
 		else
 			status = watch.overdue();
 	}
+	if (status == "exited 0" && !find_machine(s.guest.arch)->exit_device &&
+	    guest.end_reason() == "guest-shutdown")
+		status = powered_off;
 	guest.kill();
 	watch.look();
 	if (FILE *f = fopen((s.guest.dir + "/status").c_str(), "w")) {
@@ -294,7 +297,7 @@ bool run_boot(settings s, const boot &b, size_t number, size_t count)
 		mkdir(s.guest.dir.c_str(), 0777);
 	}
 	s.guest.cpu = b.cpu;
-	s.guest.append = std::string(s.guest.arch == "arm64" ? "console=ttyAMA0" : "console=ttyS0") +
+	s.guest.append = std::string("console=") + find_machine(s.guest.arch)->console +
 		" panic=-1 oops=panic panic_on_warn=1 hung_task_panic=1" + patience + " execmem.slow=" +
 		std::to_string(static_cast<int>(s.slow)) +
 		(names.empty() ? "" : " execmem.tests=" + names) +
@@ -308,7 +311,7 @@ bool run_boot(settings s, const boot &b, size_t number, size_t count)
 
 [[noreturn]] void usage()
 {
-	fputs("usage: run-guest --arch x86_64|arm64 --dir DIR --tree KERNEL-TREE --kernel FILE\n"
+	fputs("usage: run-guest --arch ARCH --dir DIR --tree KERNEL-TREE --kernel FILE\n"
 	      "                 --initrd FILE [--append ARGS] [--tests A,B] [--memory MB]\n"
 	      "                 [--cpus N] [--boot-timeout SECONDS] [--slow FACTOR]\n"
 	      "                 [--accel tcg|kvm] [--list TESTS]\n"
@@ -363,8 +366,13 @@ int main(int argc, char **argv)
 		good = print_verdict(judge(judged, s.tree));
 	} else {
 		if (s.guest.dir.empty() || s.guest.kernel.empty() || s.guest.initrd.empty() ||
-		    (s.guest.arch != "x86_64" && s.guest.arch != "arm64"))
+		    !find_machine(s.guest.arch))
 			usage();
+		if (s.guest.accel == "kvm" && find_machine(s.guest.arch)->kvm.empty()) {
+			fprintf(stderr, "run-guest: ACCEL=kvm: not for %s, use ACCEL=tcg\n",
+				s.guest.arch.c_str());
+			return 2;
+		}
 
 		const auto boots = plan_boots(s);
 
