@@ -188,6 +188,18 @@ static inline std::vector<bpf_image> bpf_images(int fd)
 	return v;
 }
 
+static inline u32 bpf_prog_id(int fd)
+{
+	bpf_prog_info info;
+	union bpf_attr attr = bpf_zero();
+
+	memset(&info, 0, sizeof(info));
+	attr.info.bpf_fd = fd;
+	attr.info.info_len = sizeof(info);
+	attr.info.info = ptr(&info);
+	return sys_bpf(BPF_OBJ_GET_INFO_BY_FD, attr) ? 0 : info.id;
+}
+
 /* "bpf_prog_TAG_NAME", what kallsyms shows for a JITed program. */
 static inline std::string bpf_ksym_name(int fd, const char *name)
 {

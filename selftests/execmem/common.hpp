@@ -352,6 +352,11 @@ static constexpr arch_id arch = arch_id::s390;
 static constexpr arch_id arch = arch_id::other;
 #endif
 
+static inline u64 page_size()
+{
+	return sysconf(_SC_PAGESIZE);
+}
+
 /* -------------------------------------------------------------- kallsyms */
 
 struct symbol {
@@ -426,6 +431,7 @@ struct kallsyms {
 
 struct mapping {
 	u64 start, end;
+	u64 phys;		/* 0 where the dump does not say */
 	bool write, exec;
 	std::string level;	/* "pte", "PMD", ... */
 	std::string area;	/* the marker above the line */
@@ -505,12 +511,16 @@ struct page_tables {
 		return 0;
 	}
 
+	/*
+	 * All of the kernel but the first page of s390: lowcore, which the machine
+	 * writes to and in which two instructions stand that leave the kernel.
+	 */
 	std::vector<mapping> wx() const
 	{
 		std::vector<mapping> v;
 
 		for (const mapping &m : maps)
-			if (m.wx())
+			if (m.wx() && (arch != arch_id::s390 || m.start || m.end != 4096))
 				v.push_back(m);
 		return v;
 	}
@@ -543,7 +553,9 @@ private:
 			if (!a.start && &a == &areas.back())
 				a.start = m.start;
 		for (const std::string &w : words(end)) {
-			if (w == "x" || w == "X")
+			if (w.starts_with("0x"))
+				m.phys = strtoull(w.c_str(), nullptr, 16);
+			else if (w == "x" || w == "X")
 				m.exec = true;
 			else if (w == "RW" || w == "W" || w == "rw" || w == "w")
 				m.write = mapped = true;

@@ -3,43 +3,8 @@
  * /proc/kcore shows run-time text as it is, for debuggers and crash tools; and
  * what is not anybody's code holds trap instructions there.
  */
-#include <elf.h>
-
 #include "bpf.hpp"
-
-/* The core file of the running kernel. */
-class kcore {
-	unique_fd f;
-	std::vector<Elf64_Phdr> segments;
-
-public:
-	kcore() : f(open("/proc/kcore", O_RDONLY | O_CLOEXEC))
-	{
-		Elf64_Ehdr eh;
-
-		if (pread(f.fd, &eh, sizeof(eh), 0) != sizeof(eh) || eh.e_ident[EI_CLASS] != ELFCLASS64)
-			return;
-		segments.resize(eh.e_phnum);
-		size_t size = segments.size() * sizeof(segments[0]);
-		if (pread(f.fd, segments.data(), size, eh.e_phoff) != static_cast<ssize_t>(size))
-			segments.clear();
-	}
-
-	/* @len bytes at @addr, or fewer. */
-	std::string read(u64 addr, size_t len) const
-	{
-		std::string s(len, '\0');
-
-		for (const Elf64_Phdr &p : segments) {
-			if (p.p_type != PT_LOAD || addr < p.p_vaddr || addr - p.p_vaddr >= p.p_filesz)
-				continue;
-			ssize_t n = pread(f.fd, s.data(), len, p.p_offset + (addr - p.p_vaddr));
-			s.resize(std::max<ssize_t>(n, 0));
-			return s;
-		}
-		return "";
-	}
-};
+#include "kcore.hpp"
 
 static result need_kcore()
 {
@@ -77,6 +42,12 @@ static std::string trap()
 		return "\xcc";
 	case arch_id::arm64:
 		return std::string("\x00\x20\x20\xd4", 4);	/* brk #0x100 */
+	case arch_id::riscv:
+		return "\x02\x90";				/* c.ebreak */
+	case arch_id::s390:
+		return std::string("\x00\x01", 2);		/* S390_BREAKPOINT_U16 */
+	case arch_id::powerpc:
+		return "\x08\x00\xe0\x7f";			/* trap */
 	default:
 		return "";
 	}
@@ -90,6 +61,12 @@ static std::string nop()
 		return "\x90";
 	case arch_id::arm64:
 		return "\x1f\x20\x03\xd5";
+	case arch_id::riscv:
+		return std::string("\x01\x00", 2);		/* c.nop */
+	case arch_id::s390:
+		return std::string("\x07\x00", 2);
+	case arch_id::powerpc:
+		return std::string("\x00\x00\x00\x60", 4);
 	default:
 		return "";
 	}
@@ -187,7 +164,12 @@ static u64 end_of_code(const std::string &module)
 		end = addr + s.sh_size;
 		if (name == ".plt" || name == ".text.ftrace_trampoline")
 			end += 1024;
+		else if (name == ".stubs")
+			end += 8192;
 	}
+	/* s390 has its GOT and PLT behind them, in no section. */
+	if (arch == arch_id::s390)
+		end += 1024;
 	return end;
 }
 
@@ -206,6 +188,8 @@ static result rest_of_module()
 	u64 end = end_of_code("execmem_test");
 	const mapping *map = pt.find(section_addr("execmem_test", ".text"));
 
+	if (map && arch == arch_id::s390)
+		end = std::min(end, map->end - 64);
 	CHECK(end && map && end < map->end, "the code ends at %#llx, its mapping at %#llx", (unsigned long long)end,
 	      (unsigned long long)(map ? map->end : 0));
 	end = (end + 15) & ~15ULL;

@@ -140,7 +140,8 @@ static result in_module()
 	CHECK(ev, "no kprobe in a module");
 	TRY(counts(*ev, 100, call));
 	optimisation(true);
-	if (exists("/proc/sys/debug/kprobes-optimization")) {
+	/* powerpc jumps to optimised probes with a branch, and modules are out of its reach. */
+	if (exists("/proc/sys/debug/kprobes-optimization") && arch != arch_id::powerpc) {
 		ev.reset();
 		ev = kprobe_optimised("mod_opt", "execmem_test:execmem_target");
 		CHECK(ev, "no optimised kprobe, eight NOPs should take one");
@@ -189,7 +190,11 @@ static result many_slots()
 	});
 
 	for (size_t i = 0; i < clones.names.size() && pages < 2; i++) {
-		for (int off = 4; off < 80; off += arch == arch_id::arm64 ? 4 : 1) {
+		const auto starts = instructions(clones.names[i] + ":execmem_clone_work", 80);
+
+		for (int off = 4; off < 80; off += arch == arch_id::arm64 || arch == arch_id::powerpc ? 4 : 1) {
+			if (starts && !starts->count(off))
+				continue;
 			if (!append(tracefs("kprobe_events"), format("p:execmem/many%zu %s:execmem_clone_work+%d\n",
 								     nr, clones.names[i].c_str(), off)))
 				nr++;
@@ -199,7 +204,9 @@ static result many_slots()
 	}
 	diag("%zu probes, %zu slot pages in kallsyms", nr, pages);
 	CHECK(nr >= 200, "only %zu probes could be placed", nr);
-	CHECK(pages >= 2 || arch == arch_id::other, "%zu slot pages for %zu probes", pages, nr);
+	/* A large page holds more slots than there are places for probes here. */
+	const size_t want = page_size() > 4096 ? 1 : 2;
+	CHECK(pages >= want || arch == arch_id::other, "%zu slot pages for %zu probes", pages, nr);
 	CHECK(!spit(tracefs("kprobe_events"), "\n", O_WRONLY | O_TRUNC), "cannot remove the probes");
 	int err = clones.unload();
 	CHECK(!err, "unload: %s", strerror(-err));

@@ -8,9 +8,10 @@
 #define EXECMEM_LOAD_HPP
 
 #include <memory>
+#include <set>
 
 #include "bpf.hpp"
-#include "common.hpp"
+#include "kcore.hpp"
 
 /* -------------------------------------------------------------- kprobes */
 
@@ -107,6 +108,45 @@ struct kprobe_event {
 };
 
 /*
+ * Where instructions start in the first bytes of @symbol ("SYMBOL" or
+ * "MODULE:SYMBOL"), for the architectures with instructions of several lengths
+ * whose 6.1 kernel puts a breakpoint into the middle of one if it is told to.
+ * Nothing: the kernel refuses those itself.
+ */
+static inline std::optional<std::set<unsigned int>> instructions(const std::string &symbol, unsigned int len)
+{
+	std::function<unsigned int(const u8 *)> length;
+	std::set<unsigned int> starts;
+
+	if (arch == arch_id::riscv)
+		length = [](const u8 *p) { return (p[0] & 3) == 3 ? 4 : 2; };
+	else if (arch == arch_id::s390)
+		length = [](const u8 *p) { return p[0] < 0x40 ? 2 : p[0] < 0xc0 ? 4 : 6; };
+	else
+		return std::nullopt;
+
+	const size_t colon = symbol.find(':');
+	const std::string module = colon == symbol.npos ? "" : symbol.substr(0, colon);
+	const u64 addr = kallsyms().addr(symbol.substr(module.empty() ? 0 : colon + 1), module);
+	kcore core;
+	std::string code = core.read(addr, len);
+
+	if (code.size() < len) {
+		/* riscv's image is elsewhere than its memory, and only that is in kcore */
+		page_tables pt;
+		const mapping *m = pt.find(addr);
+
+		if (m)
+			code = core.read_phys(m->phys + (addr - m->start), len);
+	}
+	for (size_t at = 0; at < code.size(); at += length(reinterpret_cast<const u8 *>(code.data()) + at))
+		/* The first 8 bytes are ftrace's on riscv: nops of two bytes, or its call. */
+		if (arch != arch_id::riscv || at >= 8)
+			starts.insert(at);
+	return starts;
+}
+
+/*
  * An enabled kprobe behind the entry of @symbol: at the entry it would be
  * handled by ftrace and need no instruction slot.  Which offsets are
  * instruction boundaries is for the kernel to say.
@@ -114,7 +154,11 @@ struct kprobe_event {
 static inline std::unique_ptr<kprobe_event> kprobe_inside(const std::string &name, const std::string &symbol,
 							 unsigned int first = 1, unsigned int last = 40)
 {
+	const auto starts = instructions(symbol, last + 1);
+
 	for (unsigned int off = first; off <= last; off++) {
+		if (starts && !starts->count(off))
+			continue;
 		auto ev = std::make_unique<kprobe_event>(name, symbol + format("+%u", off));
 
 		if (ev->err)

@@ -50,10 +50,26 @@ static layout arch_layout(const kallsyms &ks, const page_tables &pt)
 		l.module = { std::max(page_end, l.image.end - 2 * GB), l.image.start + 2 * GB };
 		break;
 	}
-	case arch_id::riscv:
+	case arch_id::riscv: {
+		/* Documentation/riscv/vm-layout.rst */
+		std::string cpuinfo = slurp("/proc/cpuinfo").value_or("");
+
 		l.module = { l.image.end - 2 * GB, l.image.start };
 		l.bpf = { l.image.start - (128 << 20), l.image.start };
-		l.kprobe = { 0, ~0ULL };
+		l.kprobe = cpuinfo.find("sv57") != cpuinfo.npos ? region { 0xff20000000000000, 0xff60000000000000 } :
+			   cpuinfo.find("sv48") != cpuinfo.npos ? region { 0xffff8f8000000000, 0xffffaf8000000000 } :
+			   region { 0xffffffc800000000, 0xffffffd800000000 };
+		break;
+	}
+	case arch_id::s390:
+		/* Laid out at boot, and the dump has a line for what is not mapped, too. */
+		l.module = { pt.area("Modules Area Start"), pt.area("Modules Area End") };
+		l.kprobe = l.bpf = l.module;
+		break;
+	case arch_id::powerpc:
+		/* All of the vmalloc range of radix. */
+		l.module = { 0xc008000000000000, 0xc00a000000000000 };
+		l.kprobe = l.bpf = l.module;
 		break;
 	default:
 		l.module = l.kprobe = l.bpf = { 0, ~0ULL };
@@ -264,6 +280,14 @@ static result kprobe_slot()
 		return skip("CONFIG_KPROBE_EVENTS is not set");
 	/* Only probes that are not optimised keep to their slot, all have one. */
 	std::string fn = getppid_symbol(kallsyms());
+	std::unique_ptr<module_clones> clone;
+	if (arch == arch_id::s390) {
+		/* Probes in the image have theirs in the image. */
+		TRY(need_module("execmem_clone_000"));
+		clone = std::make_unique<module_clones>(1);
+		CHECK(!clone->err, "execmem_clone_000: %s", strerror(-clone->err));
+		fn = "execmem_clone_000:execmem_clone_work";
+	}
 	auto ev = kprobe_inside("placed", fn);
 
 	CHECK(ev, "no kprobe inside %s", fn.c_str());
@@ -412,6 +436,55 @@ static result module_fallback()
 }
 
 /*
+ * The pieces of a module find room far from each other only: it works, or it is
+ * refused, as references inside of a module have 32 bits on most architectures.
+ */
+static result module_apart()
+{
+	TRY(need_fill());
+	full_range full;
+	CHECK(!full.err, "execmem_fill: %s", strerror(-full.err));
+	view v;
+	if (!v.where.known)
+		return skip("no table of ranges for this architecture");
+	settle();
+
+	/* A page and its guard for some of the pieces; the others have to go behind 8 GB. */
+	const region all = v.where.module;
+	full.fill({ all.start, std::min<u64>(all.end, all.start + (8ULL << 30)) }, 6);
+	CHECK(!full.err, "filling the range: %s", strerror(-full.err));
+	expected_noise noise;
+	loaded_module m("execmem_test");
+	if (m.err == -ENOMEM) {
+		diag("refused");
+		return noise.no_splat();
+	}
+	u64 lo = ~0ULL, hi = 0;
+	std::string where;
+	for (const char *s : { ".text", ".rodata", ".data", ".data..ro_after_init", ".bss", ".toc" }) {
+		u64 addr = m.err ? 0 : section_addr("execmem_test", s);
+
+		if (!addr)
+			continue;
+		where += format(" %s %#llx", s, (unsigned long long)addr);
+		lo = std::min(lo, addr);
+		hi = std::max(hi, addr);
+	}
+	diag("sections:%s", where.c_str());
+	CHECK(!m.err, "execmem_test: %s, and not for lack of memory: %s", strerror(-m.err),
+	      noise.mark.since().c_str());
+	for (const char *p : { "reloc_pcrel", "reloc_data", "reloc_rodata", "reloc_init", "reloc_percpu",
+			       "exception_table", "bug_table", "string_constant", "ro_after_init_value" })
+		CHECK(module_param("execmem_test", p) != "0", "%s is wrong in a module of %llu MB", p,
+		      (unsigned long long)(hi - lo) >> 20);
+	CHECK(module_param("execmem_test", "target") == "31 52", "execmem_target gives %s",
+	      module_param("execmem_test", "target").c_str());
+	CHECK(hi - lo < 1ULL << 31, "the sections of a module are %llu MB apart",
+	      (unsigned long long)(hi - lo) >> 20);
+	return noise.no_splat();
+}
+
+/*
  * Nearly everything is taken: what still gets memory lies where it should, what
  * gets none says so and leaves nothing behind, and what can do without does.
  */
@@ -500,6 +573,86 @@ static result exhausted()
 	return no_growth(before);
 }
 
+/*
+ * A BPF program and a subprogram that lie apart as far as the range allows: the
+ * call arrives, and bpftool names what is called. An instruction has 32 bits
+ * for the distance, which is not enough on powerpc (nor on arm64).
+ */
+static result far_subprogram()
+{
+	TRY(need_fill());
+	TRY(need_jit());
+	full_range full;
+	CHECK(!full.err, "execmem_fill: %s", strerror(-full.err));
+	view v;
+	if (!v.where.known)
+		return skip("no table of ranges for this architecture");
+	settle();
+
+	/* Room for one page and its guard, and nothing else in half of the range or in 8 GB. */
+	const region all = v.where.bpf;
+	const u64 reach = std::min<u64>((all.end - all.start) / 2, 8ULL << 30);
+	full.fill({ all.start, all.start + reach }, 2);
+	CHECK(!full.err, "filling the range: %s", strerror(-full.err));
+	/* f(x) = x + 41, from two places: r0 = f(1) + f(f(2)) */
+	unique_fd prog(bpf_prog_load({
+		mov_imm(BPF_REG_1, 1),
+		call_subprog(7),
+		mov_reg(BPF_REG_6, BPF_REG_0),
+		mov_imm(BPF_REG_1, 2),
+		call_subprog(4),
+		mov_reg(BPF_REG_1, BPF_REG_0),
+		call_subprog(2),
+		add_reg(BPF_REG_0, BPF_REG_6),
+		exit_insn(),
+		mov_reg(BPF_REG_0, BPF_REG_1),
+		add_imm(BPF_REG_0, 41),
+		exit_insn(),
+	}));
+	CHECK(prog, "load: %s", strerror(-prog.fd));
+	full.empty();
+	std::vector<bpf_image> images = bpf_images(prog.fd);
+	CHECK(images.size() == 2, "%zu JITed images, expected program and subprogram", images.size());
+	const u64 caller = images[0].addr, callee = images[1].addr;
+	const u64 away = std::max(caller, callee) - std::min(caller, callee);
+	diag("caller at %#llx, callee at %#llx, %llu MB apart", (unsigned long long)caller,
+	     (unsigned long long)callee, (unsigned long long)away >> 20);
+	/* x86 has a pack of 2 MB that both go to. */
+	CHECK(arch == arch_id::x86_64 || away >= reach / 4, "they are %#llx apart, which is not far",
+	      (unsigned long long)away);
+
+	u32 got = 0;
+	int err = bpf_run(prog.fd, &got);
+	CHECK(!err && got == 42 + 84, "the program gives %u, expected %d: %s", got, 42 + 84, strerror(-err));
+
+	const symbol *named = nullptr;
+	kallsyms ks;
+	for (const symbol &s : ks.syms)
+		if (s.addr == callee && s.module == "bpf")
+			named = &s;
+	CHECK(named, "no symbol at %#llx in kallsyms", (unsigned long long)callee);
+
+	const std::string tool = self_dir() + "/bpftool_dump";
+	CHECK(exists(tool), "%s is missing", tool.c_str());
+	std::string out;
+	FILE *f = popen(format("%s %u", tool.c_str(), bpf_prog_id(prog.fd)).c_str(), "r");
+	if (!f)
+		return fail("popen: %s", strerror(errno));
+	for (int c; (c = fgetc(f)) != EOF; )
+		out += c;
+	CHECK(!pclose(f), "bpftool_dump failed: %s", out.c_str());
+	size_t calls = 0, right = 0;
+	for (const std::string &line : split(out)) {
+		if (line.find("call pc") == line.npos)
+			continue;
+		diag("%s", line.c_str());
+		calls++;
+		right += line.ends_with("#" + named->name);
+	}
+	CHECK(calls == 3 && right == 3, "of %zu calls in the dump %zu name %s", calls, right, named->name.c_str());
+	return pass();
+}
+
 /* For the table of the host: what KASLR did to this boot. */
 static result tell_bases()
 {
@@ -527,12 +680,14 @@ int main()
 		{ "module_init_text", module_init_text },
 		{ "many_modules", many_modules },
 		{ "bpf_program", bpf_program },
+		{ "far_subprogram", far_subprogram },
 		{ "bpf_trampoline", bpf_trampoline },
 		{ "kprobe_slot", kprobe_slot },
 		{ "optprobe_slot", optprobe_slot },
 		{ "ftrace_trampoline", ftrace_trampoline },
 		{ "module_base_is_random", module_base_is_random },
 		{ "module_fallback", module_fallback },
+		{ "module_apart", module_apart },
 		{ "exhausted", exhausted },
 	});
 }

@@ -48,7 +48,7 @@ static result table()
 	for (const symbol &s : ks.syms) {
 		if (const char *u = user_of(s)) {
 			users[u].add(s.addr);
-			page_user.emplace(s.addr & ~0xfffULL, u);
+			page_user.emplace(s.addr & -page_size(), u);
 		}
 	}
 	for (const mapping &m : pt.maps) {
@@ -56,7 +56,7 @@ static result table()
 			continue;
 		bool large = m.level != "pte" && m.level != "PTE";
 
-		for (u64 a = m.start; a < m.end; a += 4096) {
+		for (u64 a = m.start; a < m.end; a += page_size()) {
 			auto it = page_user.find(a);
 
 			total++;

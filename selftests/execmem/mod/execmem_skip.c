@@ -30,6 +30,15 @@ static int skip(struct kprobe *p, struct pt_regs *regs)
 #ifdef CONFIG_X86
 	regs->ax = ret;
 	instruction_pointer_set(regs, (unsigned long)execmem_just_return);
+#elif defined(CONFIG_RISCV)
+	regs_set_return_value(regs, ret);
+	instruction_pointer_set(regs, regs->ra);
+#elif defined(CONFIG_S390)
+	regs->gprs[2] = ret;
+	regs->psw.addr = regs->gprs[14];
+#elif defined(CONFIG_PPC)
+	regs->gpr[3] = ret;
+	regs_set_return_ip(regs, regs->link);
 #else
 	regs_set_return_value(regs, ret);
 	instruction_pointer_set(regs, procedure_link_pointer(regs));
