@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Builds the kernel of ARCH and FLAVOUR and its modules in
-# build/ARCH-FLAVOUR/kernel, out of build/linux-6.1.y (FLAVOUR=stock: out of
-# the pristine base).
+# build/ARCH-FLAVOUR/kernel, out of build/linux-6.1.y (FLAVOUR=stock,
+# tree-stock: out of the pristine base).
 
 . "$(dirname "$0")/common.sh"
 check_arch
 check_flavour
 
 source=$tree
-[[ $FLAVOUR = stock ]] && source=$build/linux-base
+[[ $FLAVOUR = *stock ]] && source=$build/linux-base
 out=$build/$ARCH-$FLAVOUR
 kernel=$out/kernel
 prefix=$(cross_prefix)
@@ -20,7 +20,8 @@ case $FLAVOUR in
 nomodules) fragments+=(nomodules) ;;
 *) fragments+=(modules "modules-$ARCH") ;;
 esac
-[[ $FLAVOUR = stock ]] || fragments+=(series)
+[[ $FLAVOUR = *stock ]] || fragments+=(series)
+[[ $FLAVOUR != tree* ]] || fragments+=(tree)
 [[ $FLAVOUR = debug ]] && fragments+=(debug)
 files=()
 for fragment in "${fragments[@]}"; do

@@ -79,6 +79,8 @@ check_arch() {
 check_flavour() {
 	case $FLAVOUR in
 	default|nomodules|debug|stock) ;;
+	tree|tree-stock) # made and used by tree-selftests.sh
+		[[ $ARCH = x86_64 ]] || die "FLAVOUR=$FLAVOUR is for ARCH=x86_64 only" ;;
 	*) die "unknown FLAVOUR '$FLAVOUR': default, nomodules, debug or stock" ;;
 	esac
 }
