@@ -89,11 +89,13 @@ std::vector<test_result> parse_results(std::string_view ktap)
 		} else if (line.starts_with("  ") && !line.starts_with("   ") &&
 			   parse_result_line(std::string_view(line).substr(2), r)) {
 			(r.skip ? current.skipped : r.ok ? current.passed : current.failed)++;
+			current.subtests.push_back(r);
 		} else if (parse_result_line(line, r)) {
 			r.passed = current.passed;
 			r.failed = current.failed;
 			r.skipped = current.skipped;
 			r.seconds = current.seconds;
+			r.subtests = std::move(current.subtests);
 			tests.push_back(r);
 			current = {};
 		}
@@ -160,7 +162,7 @@ static std::string ask_kunit(const std::string &file, const std::string &tree)
 	return "kunit.py parse refuses the results" + (last.empty() ? "" : ": " + last);
 }
 
-verdict judge(const std::string &dir, const std::string &tree)
+verdict judge(const std::string &dir, const std::string &tree, bool complete_is_good)
 {
 	const std::string ktap = read_file(dir + "/result.ktap");
 	std::string status = read_file(dir + "/status");
@@ -177,6 +179,8 @@ verdict judge(const std::string &dir, const std::string &tree)
 		v.problems.push_back("QEMU says: " + said[0]);
 	if (ktap.find("\n# end-of-run\n") == ktap.npos)
 		v.problems.push_back("result channel has no end marker");
+	if (complete_is_good)
+		return v;
 
 	for (const auto &t : v.tests)
 		if (!t.ok || t.failed)

@@ -13,6 +13,7 @@ struct test_result {
 	unsigned passed = 0, failed = 0, skipped = 0;	/* its subtests */
 	bool ok = false, skip = false;
 	double seconds = 0;
+	std::vector<test_result> subtests;
 };
 
 struct verdict {
@@ -35,9 +36,10 @@ std::vector<test_result> parse_results(std::string_view ktap);
 
 /*
  * Judges DIR/{console.log,result.ktap,status,host.log} with the help of
- * TREE/tools/testing/kunit/kunit.py.
+ * TREE/tools/testing/kunit/kunit.py. With COMPLETE_IS_GOOD only whether the run
+ * went to its end: what the tests say is somebody else's to judge.
  */
-verdict judge(const std::string &dir, const std::string &tree);
+verdict judge(const std::string &dir, const std::string &tree, bool complete_is_good = false);
 
 /* Prints tests, summary and problems; returns true when the run is good. */
 bool print_verdict(const verdict &v);

@@ -39,6 +39,8 @@ struct settings {
 	double boot_timeout = 120;
 	/* how much slower than the default kernel the tests may be */
 	double slow = 1;
+	/* a run that went to its end is good, whatever the tests say */
+	bool complete_is_good = false;
 };
 
 double now()
@@ -90,7 +92,8 @@ public:
 	{
 		if (now() - last_line < 20)
 			return;
-		progress(current.empty() ? "booting" : "still in " + current);
+		progress(current.empty() ? "booting" : "still in " + current +
+			 (subtests ? ", " + std::to_string(subtests) + " results, the last: " + last : ""));
 		last_line = now();
 	}
 
@@ -108,12 +111,16 @@ private:
 			last_line = now();
 		} else if (sscanf(text.c_str(), "# start %255s %d", name, &timeout) == 2) {
 			current = name;
+			subtests = 0;
 			/* the guest stops it first, if there still is a guest */
 			deadline = now() + timeout * slow + 60 * slow;
 		} else if (text.starts_with("ok ") || text.starts_with("not ok ")) {
 			progress("[" + std::to_string(++number) + "/" + std::to_string(total) +
 				 "] " + text);
 			last_line = now();
+		} else if (text.starts_with("  ok ") || text.starts_with("  not ok ")) {
+			subtests++;
+			last = text.substr(2);
 		} else if (text == "# end-of-run") {
 			current = "shutdown";
 			deadline = now() + 60 * slow;
@@ -123,9 +130,9 @@ private:
 	const std::string path;
 	const double slow;
 	double deadline, last_line = now();
-	std::string current;
+	std::string current, last;
 	size_t used = 0;
-	int total = 0, number = 0;
+	int total = 0, number = 0, subtests = 0;
 };
 
 /* The other end of execmem.host. */
@@ -306,7 +313,7 @@ bool run_boot(settings s, const boot &b, size_t number, size_t count)
 		progress("boot " + std::to_string(number + 1) + " of " + std::to_string(count) + ": " +
 			 names + (b.append.empty() ? "" : " with " + b.append));
 	run(s);
-	return print_verdict(judge(s.guest.dir, s.tree));
+	return print_verdict(judge(s.guest.dir, s.tree, s.complete_is_good));
 }
 
 [[noreturn]] void usage()
@@ -314,7 +321,7 @@ bool run_boot(settings s, const boot &b, size_t number, size_t count)
 	fputs("usage: run-guest --arch ARCH --dir DIR --tree KERNEL-TREE --kernel FILE\n"
 	      "                 --initrd FILE [--append ARGS] [--tests A,B] [--memory MB]\n"
 	      "                 [--cpus N] [--boot-timeout SECONDS] [--slow FACTOR]\n"
-	      "                 [--accel tcg|kvm] [--list TESTS]\n"
+	      "                 [--accel tcg|kvm] [--list TESTS] [--complete-is-good]\n"
 	      "       run-guest --judge DIR --tree KERNEL-TREE\n", stderr);
 	exit(2);
 }
@@ -330,7 +337,8 @@ int main(int argc, char **argv)
 		{ "tests", 1, nullptr, 'T' }, { "memory", 1, nullptr, 'm' },
 		{ "cpus", 1, nullptr, 'c' }, { "boot-timeout", 1, nullptr, 'b' },
 		{ "slow", 1, nullptr, 's' }, { "judge", 1, nullptr, 'j' },
-		{ "accel", 1, nullptr, 'A' }, { "list", 1, nullptr, 'l' }, {}
+		{ "accel", 1, nullptr, 'A' }, { "list", 1, nullptr, 'l' },
+		{ "complete-is-good", 0, nullptr, 'g' }, {}
 	};
 	settings s;
 	std::string judged;
@@ -351,6 +359,7 @@ int main(int argc, char **argv)
 		case 'l': s.list = optarg; break;
 		case 'A': s.guest.accel = optarg; break;
 		case 'j': judged = optarg; break;
+		case 'g': s.complete_is_good = true; break;
 		default: usage();
 		}
 	}
