@@ -18,7 +18,8 @@ mkdir -p "$kernel"
 fragments=(common "$ARCH")
 case $FLAVOUR in
 nomodules) fragments+=(nomodules) ;;
-*) fragments+=(modules "modules-$ARCH") ;;
+tree*) fragments+=(modules "modules-$ARCH") ;;
+*) fragments+=(modules modules-many "modules-$ARCH") ;;
 esac
 [[ $FLAVOUR = *stock ]] || fragments+=(series)
 [[ $FLAVOUR != tree* ]] || fragments+=(tree)
