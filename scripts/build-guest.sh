@@ -31,6 +31,7 @@ host_tools() {
 	mkdir -p "$build/host"
 	compile "$build/host/run-guest" g++ "${flags[@]}" \
 		"$harness"/{run-guest,judge,pagetables,qemu,gdb}.cpp
+	compile "$build/host/compare" g++ "${flags[@]}" "$harness"/{compare,judge}.cpp
 }
 
 # "name.ko: needed.ko ...", from what modpost left beside each module

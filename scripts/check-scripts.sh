@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Tests of the scripts themselves, on a kernel tree of four files: the way from
 # patches to commits and back, and that each mistake of the user gets one clear
-# line, a bad exit status, and nothing half-written.
+# line, a bad exit status, and nothing half-written. Also of the comparison of
+# two kernels.
 #
 # Prints "ok NAME" or "not ok NAME" for each.
 
@@ -212,6 +213,56 @@ result 'a wrong base leaves no tree' "$why"
 expect_error 'unknown ARCH' "unknown ARCH 'vax': x86_64, arm64, riscv64, s390x or ppc64le" make -s -C "$top" run ARCH=vax
 expect_error 'unknown FLAVOUR' "unknown FLAVOUR 'sweet'" make -s -C "$top" run FLAVOUR=sweet
 expect_error 'export without a tree' 'nothing to export' series export
+
+# --- two kernels compared ----------------------------------------------------------
+# results FILE TEST...: what run-guest leaves, of one suite "one" with these lines
+results() {
+	local file=$1 line n=0
+	shift
+	{
+		printf 'KTAP version 1\n1..1\n  KTAP version 1\n  # Subtest: selftests: execmem: one\n  1..%d\n' $#
+		for line; do
+			n=$((n + 1))
+			echo "  ${line/ok /ok $n }"
+		done
+		echo 'ok 1 selftests: execmem: one'
+	} > "$file"
+}
+
+# compared NAME STATUS PATTERN FILE...
+compared() {
+	local name=$1 status=$2 pattern=$3 got=0 why=''
+	shift 3
+	"$compare" --list "$work/list" --again "$work/again" "$@" > "$work/out" 2>&1 || got=$?
+	((got == status)) || why="exit status $got, not $status"
+	grep -qE -- "$pattern" "$work/out" || why="says: $(tail -n 3 "$work/out" | tr '\n' '|')"
+	result "compare: $name" "$why"
+}
+
+compare=$build/host/compare
+[[ -x $compare ]] || EXECMEM_BUILD=$build "$scripts/build-guest.sh" host
+echo 'one 60' > "$work/list"
+results "$work/a" 'ok x' 'not ok y' 'ok z # SKIP UNSUPPORTED'
+results "$work/b" 'ok x' 'ok y' 'ok z # SKIP UNSUPPORTED'
+results "$work/c" 'ok x' 'not ok y' 'ok z # SKIP UNRESOLVED'
+results "$work/d" 'ok x' 'not ok y'
+results "$work/none" 'not ok x' 'not ok y' 'ok z # SKIP UNSUPPORTED'
+results "$work/y-fails" 'not ok y'
+results "$work/y-passes" 'ok y'
+compared 'the same' 0 '^one +3 +3 +0 +0 +1, 1, 1$' "$work/a" "$work/a"
+compared 'a test that passes on one' 1 '^one/y +FAIL +ok +DIFFERS$' "$work/a" "$work/b"
+compared 'another reason' 1 '^one/z +SKIP UNSUPPORTED +SKIP UNRESOLVED +DIFFERS$' "$work/a" "$work/c"
+compared 'a test that one does not have' 1 '^one/z +SKIP UNSUPPORTED +no result +DIFFERS$' "$work/a" "$work/d"
+compared 'nothing passes' 1 '^PROBLEM: one: nothing passed on the stock kernel$' "$work/none" "$work/none"
+compared 'the same when run again' 0 '^one/y .* UNSTABLE, the second time both: FAIL$' \
+	"$work/a" "$work/b" "$work/y-fails" "$work/y-fails"
+compared 'different when run again' 1 '^one/y .* DIFFERS, the second time FAIL and ok$' \
+	"$work/a" "$work/b" "$work/y-fails" "$work/y-passes"
+why=''
+[[ $(cat "$work/again") = one/y ]] || why="it is '$(cat "$work/again")'"
+result 'compare: what to run again' "$why"
+: > "$work/empty.ktap"
+compared 'no results' 2 'empty.ktap: no such results, or none in them$' "$work/a" "$work/empty.ktap"
 
 tools=$work/tools
 mkdir "$tools"
