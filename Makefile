@@ -10,6 +10,8 @@ help:
 	@echo '                 ARCH=x86_64|arm64|riscv64|s390x|ppc64le FLAVOUR=default|nomodules|debug|stock'
 	@echo '                 BASE=tarball|directory|git-tree[@revision]'
 	@echo '                 EXTRA_CONFIG=fragment TESTS=a,b APPEND="kernel parameters" ACCEL=kvm'
+	@echo 'make run-tree-selftests'
+	@echo "                 the kernel tree's own selftests on the stock and the patched kernel"
 	@echo 'make check       all checks; ends with "N passed, N failed"'
 	@echo 'make check-quick the same without the boots; check-long: KASLR over 20 boots'
 	@echo 'make series      build/linux-6.1.y: the base and one commit a patch'
@@ -18,6 +20,9 @@ help:
 
 run:
 	@scripts/run.sh
+
+run-tree-selftests:
+	@scripts/tree-selftests.sh
 
 check:
 	@scripts/check.sh
@@ -36,9 +41,9 @@ export:
 	@scripts/series.sh export
 
 clean:
-	rm -rf build/*-default build/*-nomodules build/*-debug build/*-stock build/host
+	rm -rf build/*-default build/*-nomodules build/*-debug build/*-stock build/*-tree build/tree-selftests build/host
 
 distclean:
 	rm -rf build
 
-.PHONY: help run check check-quick check-long series export clean distclean
+.PHONY: help run run-tree-selftests check check-quick check-long series export clean distclean

@@ -3,7 +3,8 @@
 # Installs, on Debian, what is missing to build and run ARCH. Asks apt for
 # nothing when everything is there.
 #
-# usage: host-setup.sh [all]   (all: everything that `make check` needs)
+# usage: host-setup.sh [all|tree]   all: everything that `make check` needs;
+#                                   tree: what `make run-tree-selftests` does
 
 . "$(dirname "$0")/common.sh"
 check_arch
@@ -28,6 +29,11 @@ xz-utils xz
 zlib1g-dev /usr/include/zlib.h
 '
 [[ ${BASE:-} ]] || wanted+='linux-source-6.1 /usr/src/linux-source-6.1.tar.xz
+'
+[[ ${1:-} != tree ]] || wanted+='iputils-ping ping
+kmod /sbin/modprobe
+libcap2-bin /sbin/capsh
+procps /sbin/sysctl
 '
 targets=$ARCH
 [[ ${1:-} = all ]] && targets='x86_64 arm64'

@@ -1,0 +1,159 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# The kernel tree's own selftests (selftests/tree/list) on the stock and on the
+# patched kernel, of the same configuration, compared test by test.
+#
+# Builds FLAVOUR=tree-stock and FLAVOUR=tree, each with a guest that has the
+# tests of its own tree and, out of the host's Debian, the programs that they
+# call. Tests that differ run once more on both. x86-64 only.
+#
+# Environment: BASE; TESTS=a,b (suites); ACCEL=kvm; BUILT=1 to boot what the last
+# run built; APPEND_PATCHED= parameters for the patched kernel alone, to see a
+# difference; SLOW=N multiplies all limits of time.
+#
+# Leaves build/tree-selftests/: table, and the runs stock, patched, stock-again,
+# patched-again. Exit status 1 for a difference that stays.
+
+. "$(dirname "$0")/common.sh"
+ARCH=x86_64
+export ARCH
+unset EXTRA_CONFIG APPEND
+scripts=$top/scripts
+harness=$scripts/harness
+lists=$top/selftests/tree
+home=$build/tree-selftests
+flags=(-std=c++20 -O2 -Wall -Wextra -Werror)
+[[ $(uname -m) = x86_64 ]] || die 'the guest gets programs of the host: this needs an x86-64 host'
+
+# What the scripts call, by the package that has it: Debian's essential ones,
+# and those that host-setup.sh installs.
+programs=(
+	sh bash
+	'[' basename cat chmod comm cp cut date dirname echo env expr false head id ln ls md5sum mkdir mktemp
+	mv nproc od printf pwd readlink realpath rm rmdir seq sleep sort stat sync tail tee test timeout touch
+	tr true uname uniq wc
+	awk diff cmp egrep fgrep grep sed find xargs which
+	chrt dmesg mount taskset umount
+	pidof pgrep ps sysctl
+	depmod insmod kmod lsmod modinfo modprobe rmmod
+	capsh ping
+)
+
+# pack FLAVOUR SOURCE
+pack() {
+	local FLAVOUR=$1 source=$2 out kernel stage program path suite copies=() libraries=() make_args
+	out=$build/$ARCH-$FLAVOUR
+	kernel=$out/kernel
+	stage=$out/initrd.stage
+	make_args=(env PATH="$PATH:/usr/sbin:/sbin" make -C "$source" O="$kernel" ARCH="$ARCH"
+		INSTALL_MOD_PATH="$stage" INSTALL_MOD_STRIP=1)
+	rm -rf "$stage"
+	mkdir -p "$stage"/{dev,proc,sys,tmp,etc,tests,selftests,usr/{bin,sbin,lib,lib64}}
+	for path in bin sbin lib lib64; do
+		ln -s "usr/$path" "$stage/$path"
+	done
+
+	for program in "${programs[@]}"; do
+		path=$(PATH=/usr/bin:/usr/sbin:/bin:/sbin type -P -- "$program") ||
+			die "'$program' is not installed, a test of the tree calls it"
+		copies+=("$path")
+	done
+	mapfile -t libraries < <(ldd "${copies[@]}" 2> /dev/null | grep -oE '/[^ :]+\.so[^ :]*' | LC_ALL=C sort -u)
+	for path in "${copies[@]}" "${libraries[@]}"; do
+		mkdir -p "$stage${path%/*}"
+		cp -L "$path" "$stage$path"
+	done
+
+	for suite in ftrace livepatch kmod static_keys; do
+		cp -r "$source/tools/testing/selftests/$suite" "$stage/selftests/"
+	done
+	# its scripts are made, one for each test
+	mkdir "$stage/selftests/lkdtm"
+	run_logged "$out/lkdtm.log" 'lkdtm' make -C "$source/tools/testing/selftests/lkdtm" \
+		OUTPUT="$stage/selftests/lkdtm" all
+	cp "$source/tools/testing/selftests/lkdtm/tests.txt" "$stage/selftests/lkdtm/"
+
+	# test_kmod.ko: see kernel-config/tree.config
+	rm -rf "$out/test_kmod"
+	mkdir "$out/test_kmod"
+	cp "$source/lib/test_kmod.c" "$out/test_kmod/"
+	echo 'obj-m := test_kmod.o' > "$out/test_kmod/Makefile"
+	run_logged "$out/test_kmod.log" 'test_kmod' "${make_args[@]}" M="$out/test_kmod" modules
+	run_logged "$out/modules_install.log" 'modules' "${make_args[@]}" modules_install
+	run_logged "$out/modules_install.log" 'test_kmod' "${make_args[@]}" M="$out/test_kmod" modules_install
+	rm -f "$stage"/lib/modules/*/{build,source}
+
+	g++ "${flags[@]}" -static -s -o "$stage/init" "$harness/init.cpp" || die 'init.cpp does not compile'
+	g++ "${flags[@]}" -static -s -o "$stage/tests/tree" "$harness/tree.cpp" || die 'tree.cpp does not compile'
+	cp "$lists/list" "$lists/left-out" "$stage/tests/"
+	while read -r suite _; do
+		ln -s tree "$stage/tests/$suite"
+	done < <(grep -v '^#' "$lists/list")
+
+	{
+		echo 'nod /dev/console 0600 0 0 c 5 1'
+		# a directory comes before what is in it
+		find "$stage" -mindepth 1 \( -type d -printf 'dir /%P %m 0 0\n' \) -o \
+			\( -type l -printf 'slink /%P %l 0777 0 0\n' \) -o \
+			\( -type f -printf 'file /%P %p %m 0 0\n' \)
+	} | LC_ALL=C sort -k 2,2 > "$out/initrd.list"
+	"$kernel/usr/gen_init_cpio" "$out/initrd.list" > "$out/initrd.new" || die 'the initramfs could not be written'
+	mv "$out/initrd.new" "$out/initrd"
+	rm -rf "$stage"
+}
+
+# boot FLAVOUR SOURCE RUN SUITES [PARAMETERS]
+boot() {
+	local FLAVOUR=$1 source=$2 run=$home/$3 suites=$4 parameters=${5:-} args
+	mkdir -p "$run"
+	args=(--complete-is-good --arch "$ARCH" --dir "$run" --tree "$source" --memory 2048
+		--boot-timeout 300 --slow "${SLOW:-1}" --kernel "$build/$ARCH-$FLAVOUR/vmlinuz"
+		--initrd "$build/$ARCH-$FLAVOUR/initrd" --list "$lists/list")
+	[[ ! $suites ]] || args+=(--tests "$suites")
+	[[ ! $parameters ]] || args+=(--append "$parameters")
+	[[ ! ${ACCEL:-} ]] || args+=(--accel "$ACCEL")
+	say "booting $FLAVOUR, a run for $3"
+	"$build/host/run-guest" "${args[@]}" || die "$3: the run did not come to its end (${run#"$top"/})"
+}
+
+if [[ ! ${BUILT:-} ]]; then
+	"$scripts/host-setup.sh" tree
+	"$scripts/series.sh" apply
+	"$scripts/series.sh" stock
+	FLAVOUR=tree-stock "$scripts/build-kernel.sh"
+	FLAVOUR=tree "$scripts/build-kernel.sh"
+fi
+lock tree-selftests
+"$scripts/build-guest.sh" host
+pack tree-stock "$build/linux-base"
+pack tree "$tree"
+
+mkdir -p "$home"
+list=$lists/list
+if [[ ${TESTS:-} ]]; then
+	list=$home/list
+	for suite in ${TESTS//,/ }; do
+		grep -E "^$suite " "$lists/list" || die "no suite '$suite' in selftests/tree/list"
+	done > "$list"
+fi
+rm -f "$home/table"
+boot tree-stock "$build/linux-base" stock "${TESTS:-}"
+boot tree "$tree" patched "${TESTS:-}" "${APPEND_PATCHED:-}"
+results=("$home/stock/result.ktap" "$home/patched/result.ktap")
+status=0
+"$build/host/compare" --list "$list" --again "$home/again" "${results[@]}" > "$home/table" || status=$?
+((status < 2)) || exit 1
+if [[ -s $home/again ]]; then
+	again=$(cat "$home/again")
+	suites=$(tr ',' '\n' <<< "$again" | cut -d / -f 1 | sort -u | paste -sd ,)
+	say "$(tr ',' '\n' <<< "$again" | wc -l) tests differ: they run once more"
+	boot tree-stock "$build/linux-base" stock-again "$suites" "execmem.only=$again"
+	boot tree "$tree" patched-again "$suites" "execmem.only=$again ${APPEND_PATCHED:-}"
+	status=0
+	"$build/host/compare" --list "$list" "${results[@]}" \
+		"$home"/{stock,patched}-again/result.ktap > "$home/table" || status=$?
+fi
+# what passes on both is in the table only
+awk -v rest='' '/^$/ { rest = 1 } rest || !($2 == "ok" && $3 == "ok" && NF == 3)' "$home/table"
+say "all of it: ${home#"$top"/}/table"
+((status == 0))
