@@ -3,7 +3,7 @@
 
 ARCH ?= x86_64
 FLAVOUR ?= default
-export ARCH FLAVOUR BASE EXTRA_CONFIG TESTS APPEND ACCEL
+export ARCH FLAVOUR BASE EXTRA_CONFIG TESTS APPEND ACCEL TO V
 
 help:
 	@echo 'make run         apply, build, boot in QEMU, test'
@@ -14,6 +14,11 @@ help:
 	@echo "                 the kernel tree's own selftests on the stock and the patched kernel"
 	@echo 'make check       all checks; ends with "N passed, N failed"'
 	@echo 'make check-quick the same without the boots; check-long: KASLR over 20 boots'
+	@echo 'make check-mutants  faults put into the series: do the tests see them?'
+	@echo 'make cross       compile what is touched for the other architectures'
+	@echo 'make bisect      build each patch, boot where behaviour changes'
+	@echo 'make preflight   what reviewers and their robots would object to'
+	@echo 'make send TO=dry-run   the mails, in build/outbox'
 	@echo 'make series      build/linux-6.1.y: the base and one commit a patch'
 	@echo 'make export      write its commits back to patches/'
 	@echo 'make clean       remove what was built; distclean: and the kernel trees'
@@ -33,6 +38,9 @@ check-quick:
 check-long:
 	@scripts/check.sh long
 
+check-mutants cross bisect preflight send:
+	@scripts/$@.sh
+
 series:
 	@scripts/host-setup.sh
 	@scripts/series.sh apply
@@ -46,4 +54,5 @@ clean:
 distclean:
 	rm -rf build
 
-.PHONY: help run run-tree-selftests check check-quick check-long series export clean distclean
+.PHONY: help run run-tree-selftests check check-quick check-long check-mutants cross bisect preflight send \
+	series export clean distclean

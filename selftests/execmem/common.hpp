@@ -30,6 +30,7 @@
 #include <sys/klog.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -240,6 +241,34 @@ static inline bool wait_for(unsigned int ms, const std::function<bool()> &done)
 			return false;
 		usleep(50000);
 	}
+}
+
+/* What a program prints; the guest has no shell. */
+static inline std::string output_of(std::vector<std::string> command)
+{
+	std::vector<char *> argv;
+	std::string out;
+	int ends[2];
+
+	for (std::string &word : command)
+		argv.push_back(word.data());
+	argv.push_back(nullptr);
+	if (pipe2(ends, O_CLOEXEC))
+		return out;
+	pid_t child = fork();
+	if (!child) {
+		dup2(ends[1], STDOUT_FILENO);
+		execv(argv[0], argv.data());
+		_exit(127);
+	}
+	unique_fd from(ends[0]);
+	close(ends[1]);
+	char buf[4096];
+	for (ssize_t n; (n = read(from.fd, buf, sizeof(buf))) > 0; )
+		out.append(buf, n);
+	if (child > 0)
+		waitpid(child, nullptr, 0);
+	return out;
 }
 
 /* Root sees addresses in kallsyms and vmallocinfo only with kptr_restrict=1. */

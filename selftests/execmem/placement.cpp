@@ -451,7 +451,7 @@ static result module_apart()
 
 	/* A page and its guard for some of the pieces; the others have to go behind 8 GB. */
 	const region all = v.where.module;
-	full.fill({ all.start, std::min<u64>(all.end, all.start + (8ULL << 30)) }, 6);
+	full.fill({ all.start, all.start + std::min<u64>(all.end - all.start, 8ULL << 30) }, 6);
 	CHECK(!full.err, "filling the range: %s", strerror(-full.err));
 	expected_noise noise;
 	loaded_module m("execmem_test");
@@ -577,14 +577,8 @@ static result exhausted()
 static std::vector<std::string> dumped_calls(int prog)
 {
 	std::vector<std::string> calls;
-	std::string out;
-	FILE *f = popen(format("%s/bpftool_dump %u", self_dir().c_str(), bpf_prog_id(prog)).c_str(), "r");
+	std::string out = output_of({ self_dir() + "/bpftool_dump", std::to_string(bpf_prog_id(prog)) });
 
-	if (!f)
-		return calls;
-	for (int c; (c = fgetc(f)) != EOF; )
-		out += c;
-	pclose(f);
 	for (const std::string &line : split(out))
 		if (line.find("call pc") != line.npos)
 			calls.push_back(line);
