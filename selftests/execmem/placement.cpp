@@ -605,9 +605,13 @@ static result far_subprogram()
 	const region all = v.where.bpf;
 	const u64 farthest = std::min<u64>((all.end - all.start) / 2, 8ULL << 30);
 	std::vector<unique_fd> progs;
-	for (u64 reach = farthest / 8; reach <= farthest; reach += farthest / 8) {
-		/* Room for one page and its guard, and nothing else up to there. */
-		full.fill({ all.start, all.start + reach }, 2);
+	for (int step = 1; step <= 8; step++) {
+		/*
+		 * Room for so many single pages with their guards, and nothing else
+		 * up to there. What else a program takes of the vmalloc range comes
+		 * first; for one of these numbers the border is between the images.
+		 */
+		full.fill({ all.start, all.start + farthest / 8 * step }, 2 * step);
 		CHECK(!full.err, "filling the range: %s", strerror(-full.err));
 		/* f(x) = x + 41, from three places: r0 = f(1) + f(f(2)) */
 		unique_fd prog(bpf_prog_load({

@@ -72,8 +72,11 @@ static int fill(unsigned long start, unsigned long end, unsigned long leave)
 			size /= 2;
 		}
 	}
-	if (hole)
+	if (hole) {
 		free_vm_area(hole);
+		/* Now, not when there is no other room left. */
+		vm_unmap_aliases();
+	}
 	if (err)
 		give_back();
 	return err;
