@@ -30,6 +30,8 @@ zlib1g-dev /usr/include/zlib.h
 '
 [[ ${BASE:-} ]] || wanted+='linux-source-6.1 /usr/src/linux-source-6.1.tar.xz
 '
+[[ ${1:-} != all ]] || wanted+='coccinelle spatch
+'
 [[ ${1:-} != tree ]] || wanted+='iputils-ping ping
 kmod /sbin/modprobe
 libcap2-bin /sbin/capsh

@@ -1,50 +1,226 @@
 // SPDX-License-Identifier: GPL-2.0-only
 ///
-/// Memory from execmem has its permissions set by execmem_finish() and goes
-/// back with execmem_free() or jit_free(). Changing its permissions, or freeing
-/// it with vfree(), works behind the back of the allocator.
+/// The permissions of memory from execmem_text_alloc(), jit_text_alloc() and
+/// execmem_data_alloc() are set by execmem_finish() and by nobody else. Finished
+/// text is changed with execmem_update().
 ///
 // Confidence: Moderate
-// Comments: follows a pointer inside of one function only
 // Options: --no-includes --include-headers
 // Keywords: execmem_text_alloc, jit_text_alloc, execmem_data_alloc
+// Comments: Follows a pointer to the end of the function that allocates, and through
+//	members of structures and global variables to other functions in the
+//	files that spatch is given at once.
+//
 
-virtual report
+virtual context
 virtual org
+virtual report
 
-@perms exists@
+@initialize:python@
+@@
+def reset():
+    global found, members, variables
+    found = {}                  # (file, line, column): position
+    members = set()             # (structure, member) that holds memory of execmem
+    variables = set()           # the same for global variables
+
+
+def note(p):
+    found[p.file, int(p.line), int(p.column)] = p
+
+
+def noted(p):
+    return (p.file, int(p.line), int(p.column)) in found
+
+
+def explain(show):
+    for spot in sorted(found):
+        show(found[spot], 'WARNING: execmem_finish() alone sets the permissions of this memory')
+
+@here@
+@@
+\(execmem_text_alloc\|jit_text_alloc\|execmem_data_alloc\)(...)
+
+@script:python depends on here@
+@@
+reset()
+
+// In the function that allocates
+
+@flow depends on here exists@
 expression p, e;
+type T;
+identifier f = {set_memory_ro, set_memory_rw, set_memory_x, set_memory_nx, set_memory_rox,
+		__set_memory, set_vm_flush_reset_perms};
 position at;
 @@
-  p = \(execmem_text_alloc\|jit_text_alloc\|execmem_data_alloc\)(...)
+  p = (T)\(execmem_text_alloc\|jit_text_alloc\|execmem_data_alloc\)(...)
   ... when any
       when != p = e
+  f@at(<+...p...+>, ...)
+
+@script:python@
+at << flow.at;
+@@
+note(at[0])
+
+@flow_on depends on here exists@
+expression p, e;
+local idexpression x;
+type T, T2;
+identifier f = {set_memory_ro, set_memory_rw, set_memory_x, set_memory_nx, set_memory_rox,
+		__set_memory, set_vm_flush_reset_perms};
+position at;
+@@
+  p = (T)\(execmem_text_alloc\|jit_text_alloc\|execmem_data_alloc\)(...)
+  ... when any
+      when != p = e
+  x = (T2)p
+  ... when any
+      when != x = e
+  f@at(<+...x...+>, ...)
+
+@script:python@
+at << flow_on.at;
+@@
+note(at[0])
+
+// Where the pointer is stored
+
+@stored depends on here@
+type S, T;
+S *s;
+S v;
+identifier m;
+idexpression x;
+@@
 (
-  set_memory_ro@at((unsigned long)p, ...)
+  s->m = (T)\(execmem_text_alloc\|jit_text_alloc\|execmem_data_alloc\)(...)
 |
-  set_memory_rw@at((unsigned long)p, ...)
+  v.m = (T)\(execmem_text_alloc\|jit_text_alloc\|execmem_data_alloc\)(...)
 |
-  set_memory_x@at((unsigned long)p, ...)
-|
-  set_memory_nx@at((unsigned long)p, ...)
-|
-  set_memory_rox@at((unsigned long)p, ...)
-|
-  set_vm_flush_reset_perms@at(p)
-|
-  vfree@at(p)
-|
-  kvfree@at(p)
-|
-  module_memfree@at(p)
+  s->m = x = (T)\(execmem_text_alloc\|jit_text_alloc\|execmem_data_alloc\)(...)
 )
 
-@script:python depends on report@
-at << perms.at;
+@stored_later depends on here exists@
+type S, T, T2;
+S *s;
+S v;
+identifier m;
+idexpression x;
+expression e;
 @@
-coccilib.report.print_report(at[0], "WARNING: execmem owns the permissions and the freeing of this memory")
+  x = (T)\(execmem_text_alloc\|jit_text_alloc\|execmem_data_alloc\)(...)
+  ... when any
+      when != x = e
+(
+  s->m = (T2)x
+|
+  v.m = (T2)x
+)
 
-@script:python depends on org@
-at << perms.at;
+@stored_global depends on here@
+type T;
+global idexpression g;
 @@
-coccilib.org.print_todo(at[0], "WARNING: execmem owns the permissions and the freeing of this memory")
+  g = (T)\(execmem_text_alloc\|jit_text_alloc\|execmem_data_alloc\)(...)
+
+@script:python@
+S << stored.S;
+m << stored.m;
+@@
+members.add((S, m))
+
+@script:python@
+S << stored_later.S;
+m << stored_later.m;
+@@
+members.add((S, m))
+
+@script:python@
+g << stored_global.g;
+@@
+variables.add(g)
+
+// Where it is used from there
+
+@member_used depends on here@
+type S;
+S *s;
+S v;
+identifier m;
+identifier f = {set_memory_ro, set_memory_rw, set_memory_x, set_memory_nx, set_memory_rox,
+		__set_memory, set_vm_flush_reset_perms};
+position at;
+@@
+(
+  f@at(<+...s->m...+>, ...)
+|
+  f@at(<+...v.m...+>, ...)
+)
+
+@script:python@
+S << member_used.S;
+m << member_used.m;
+at << member_used.at;
+@@
+if (S, m) in members:
+    note(at[0])
+
+@member_loaded depends on here exists@
+type S, T;
+S *s;
+S v;
+identifier m;
+local idexpression x;
+expression e;
+identifier f = {set_memory_ro, set_memory_rw, set_memory_x, set_memory_nx, set_memory_rox,
+		__set_memory, set_vm_flush_reset_perms};
+position at;
+@@
+(
+  x = (T)s->m
+|
+  x = (T)v.m
+)
+  ... when any
+      when != x = e
+  f@at(<+...x...+>, ...)
+
+@script:python@
+S << member_loaded.S;
+m << member_loaded.m;
+at << member_loaded.at;
+@@
+if (S, m) in members:
+    note(at[0])
+
+@global_used depends on here@
+global idexpression g;
+identifier f = {set_memory_ro, set_memory_rw, set_memory_x, set_memory_nx, set_memory_rox,
+		__set_memory, set_vm_flush_reset_perms};
+position at;
+@@
+  f@at(<+...g...+>, ...)
+
+@script:python@
+g << global_used.g;
+at << global_used.at;
+@@
+if g in variables:
+    note(at[0])
+
+@script:python depends on here && report@
+@@
+explain(coccilib.report.print_report)
+
+@script:python depends on here && org@
+@@
+explain(coccilib.org.print_todo)
+
+@depends on here && context@
+identifier f = {set_memory_ro, set_memory_rw, set_memory_x, set_memory_nx, set_memory_rox,
+		__set_memory, set_vm_flush_reset_perms};
+position at : script:python() { noted(at[0]) };
+@@
+* f@at
