@@ -13,7 +13,7 @@ help:
 	@echo 'make run-tree-selftests'
 	@echo "                 the kernel tree's own selftests on the stock and the patched kernel"
 	@echo 'make check       all checks; ends with "N passed, N failed"'
-	@echo 'make check-quick the same without the boots; check-long: KASLR over 20 boots'
+	@echo 'make check-quick the same without the boots; check-long: what takes hours'
 	@echo 'make check-mutants  faults put into the series: do the tests see them?'
 	@echo 'make cross       compile what is touched for the other architectures'
 	@echo 'make bisect      build each patch, boot where behaviour changes'

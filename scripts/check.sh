@@ -3,7 +3,8 @@
 # Everything that is checked, cheap things first. The last line says
 # "N passed, N failed".
 #
-# usage: check.sh [quick|long]   quick: no boots; long: 20 boots for KASLR
+# usage: check.sh [quick|long]   quick: no boots; long: what takes hours, instead of
+#                                the boots of make check
 
 . "$(dirname "$0")/common.sh"
 unset BASE TESTS APPEND EXTRA_CONFIG
@@ -46,6 +47,23 @@ golden_cases() {
 	for dir in "$golden"/*/; do
 		check "judge: $(basename "$dir")" judge_case "${dir%/}"
 	done
+}
+
+# --- scripts that say "ok NAME" or "not ok NAME: REASON" -------------------------
+# results_of SCRIPT LABEL; a script that ends badly without a "not ok" is one more failure
+results_of() {
+	local line bad=0
+	exec 8< <("$scripts/$1" || echo "ended with $?")
+	while read -r line <&8; do
+		case $line in
+		'ok '*) pass "$2: ${line#ok }" ;;
+		'not ok '*) fail "$2: ${line#not ok }"; bad=1 ;;
+		'skip '*) skip "$2" "${line#skip }" ;;
+		'ended with '*) ((bad)) || fail "$2: $1 $line" ;;
+		*) echo "$line" ;;
+		esac
+	done
+	exec 8<&-
 }
 
 # --- the series and the bases that the packages offer -------------------------
@@ -163,12 +181,8 @@ check 'series applies to the packaged base' "$scripts/series.sh" apply
 "$scripts/build-guest.sh" host || exit 1
 
 golden_cases
-while read -r line; do
-	case $line in
-	'ok '*) pass "scripts: ${line#ok }" ;;
-	'not ok '*) fail "scripts: ${line#not ok }" ;;
-	esac
-done < <("$scripts/check-scripts.sh")
+results_of check-scripts.sh scripts
+results_of check-cocci.sh coccinelle
 check 'export gives no diff' export_is_clean
 if command -v shellcheck > /dev/null; then
 	check 'shellcheck' shellcheck "$scripts"/*.sh "$top/.ci/run"
@@ -180,7 +194,13 @@ case ${1:-} in
 quick) ;;
 long)
 	kaslr x86_64
-	kaslr arm64 ;;
+	kaslr arm64
+	results_of check-preflight.sh preflight
+	check 'preflight' "$scripts/preflight.sh"
+	check 'every architecture compiles' "$scripts/cross.sh"
+	check 'every patch builds, and boots where it changes something' "$scripts/bisect.sh"
+	check 'the mutants are seen' "$scripts/check-mutants.sh"
+	check "the kernel tree's own selftests say the same" "$scripts/tree-selftests.sh" ;;
 *)
 	check 'run x86_64 default' run x86_64 default
 	check 'the oracle sees writable text (rodata=off)' oracle_sees_red
