@@ -32,6 +32,7 @@ host_tools() {
 	compile "$build/host/run-guest" g++ "${flags[@]}" \
 		"$harness"/{run-guest,judge,pagetables,qemu,gdb}.cpp
 	compile "$build/host/compare" g++ "${flags[@]}" "$harness"/{compare,judge}.cpp
+	compile "$build/host/mail" g++ "${flags[@]}" "$harness/mail.cpp"
 }
 
 # "name.ko: needed.ko ...", from what modpost left beside each module
