@@ -151,6 +151,10 @@ mutant() {
 	built=$((SECONDS - begin))
 	git -C "$work" checkout -q -f -- .
 	boot "$results" "$(field Tests "$patch")" "$(field Append "$patch")" || true
+	if ! grep -q '^run: ' "$results/log"; then
+		cannot "$name" "the harness was stopped, no verdict (${results#"$top"/}/log)"
+		return
+	fi
 	wanted "$patch" > "$results/wanted"
 	reds "$results" > "$results/red"
 	if cat "$results"/console.log "$results"/boot-*/console.log 2> /dev/null |

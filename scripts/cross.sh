@@ -28,7 +28,7 @@ riscv64  riscv   riscv64-linux-gnu-         defconfig               KASAN=y
 riscv32  riscv   riscv64-linux-gnu-         rv32_defconfig
 ppc64le  powerpc powerpc64le-linux-gnu-     ppc64le_defconfig       KASAN=y
 ppc64    powerpc powerpc64-linux-gnu-       ppc64_defconfig
-ppc32    powerpc powerpc-linux-gnu-         pmac32_defconfig        KASAN=y
+ppc32    powerpc powerpc-linux-gnu-         pmac32_defconfig        HIBERNATION=n KASAN=y
 ppc8xx   powerpc powerpc-linux-gnu-         mpc885_ads_defconfig
 ppc44x   powerpc powerpc-linux-gnu-         44x/bamboo_defconfig
 s390x    s390    s390x-linux-gnu-           defconfig               KASAN=y

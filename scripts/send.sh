@@ -33,7 +33,7 @@ begin() {
 # was said of the same diff is kept.
 people() {
 	local key file
-	sed '1,/^---$/d' "$1" > "$work/diff"
+	sed '1,/^---$/d; /^-- $/,$d' "$1" > "$work/diff"
 	key=$(cd "$tree" && cat "$work/diff" MAINTAINERS .mailmap .get_maintainer.ignore \
 		scripts/get_maintainer.pl 2> /dev/null | sha256sum) || true
 	file=$build/preflight/people/${key%% *}
