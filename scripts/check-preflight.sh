@@ -19,6 +19,7 @@ work=$(mktemp -d "$build/.check-preflight.XXXXXX")
 # shellcheck disable=SC2064
 trap "rm -rf '$work'" EXIT
 export EXECMEM_BUILD=$work/build EXECMEM_PATCHES=$work/patches EXECMEM_EXCUSES=$work/excuses
+export EXECMEM_RECIPIENTS=$work/recipients
 linux=$EXECMEM_BUILD/linux-6.1.y
 bad=0
 
@@ -191,6 +192,7 @@ good=$(g rev-parse HEAD)
 again() {
 	g checkout -q -f -B series "$good"
 	echo "$bases" > "$EXECMEM_PATCHES/bases"
+	: > "$EXECMEM_RECIPIENTS"
 	printf 'FILE_PATH_CHANGES\tmm: give back two\tmm/ has its maintainers\n' > "$EXECMEM_EXCUSES"
 }
 
@@ -352,6 +354,12 @@ finish_series
 refuses 'an architecture without a maintainer' '0002-vax-more: recipients: MAINTAINERS names nobody for arch/vax/'
 
 finish_series
+printf 'x86: more\tAn Other <other@example.org> (reviewer)\n' > "$EXECMEM_RECIPIENTS"
+refuses 'a recipient of a patch that is none' "the series: recipients: .* has 'x86: more', which is no patch"
+printf 'mm: give back two\tother@example.org\n' > "$EXECMEM_RECIPIENTS"
+refuses 'a recipient without a role' "the series: recipients: .*not 'NAME <ADDRESS> \(ROLE\)': other@example.org"
+: > "$EXECMEM_RECIPIENTS"
+
 printf 'LONG_LINE\tmm: give back two\tit is short\n' >> "$EXECMEM_EXCUSES"
 refuses 'an excuse that excuses nothing' 'preflight.excuses: excuses nothing: LONG_LINE, mm: give back two'
 
@@ -394,6 +402,8 @@ g add -A
 g commit -q --author 'Other <other@example.org>' --date '2026-01-02 03:05:00 +0000' \
 	-m 'x86: more' -m 'More of the same.'
 finish_series
+printf '%s\t%s\n' '# who' 'else' 'x86: more' 'Another Reader <another@example.org> (reviewer)' \
+	'x86: more' 'linux-other@lists.example.org (open list)' > "$EXECMEM_RECIPIENTS"
 why=''
 send || why="says: $(head -n 2 "$work/err")"
 result 'send writes the mails' "$why"
@@ -418,16 +428,17 @@ cover, one, two = mails
 mm = ("Prüferin, mm", "mm@example.org")
 x86 = ("Maintainer of x86", "x86@example.org")
 reader = ("Someone who reads", "reader@example.org")
+added = [("Another Reader", "another@example.org"), ("", "linux-other@lists.example.org")]
 lists = [("", name + "@lists.example.org") for name in ("linux-mm", "linux-kernel")]
 sender = "Absenderin ä <sender@example.org>"
 text = [mail.get_content() for mail in mails]
 for what, found, wanted in [
     ("To 1", people(one, "To"), {mm}), ("Cc 1", people(one, "Cc"), {reader, *lists}),
-    ("To 2", people(two, "To"), {x86}), ("Cc 2", people(two, "Cc"), {lists[1]}),
-    ("To 0", people(cover, "To"), {mm, x86}), ("Cc 0", people(cover, "Cc"), {*lists}),
+    ("To 2", people(two, "To"), {x86}), ("Cc 2", people(two, "Cc"), {lists[1], *added}),
+    ("To 0", people(cover, "To"), {mm, x86}), ("Cc 0", people(cover, "Cc"), {*lists, added[1]}),
     ("From", {str(mail["From"]) for mail in mails}, {sender}),
-    ("Subject 0", cover["Subject"], "[PATCH 6.1.y 0/2] mm: two (für zwei)"),
-    ("Subject 1", one["Subject"], "[PATCH 6.1.y 1/2] mm: give back two"),
+    ("Subject 0", cover["Subject"], "[RFC PATCH 6.1.y 0/2] mm: two (für zwei)"),
+    ("Subject 1", one["Subject"], "[RFC PATCH 6.1.y 1/2] mm: give back two"),
     ("In-Reply-To 0", cover["In-Reply-To"], None),
     ("In-Reply-To", {mail["In-Reply-To"] for mail in (one, two)}, {cover["Message-Id"]}),
     ("References", {mail["References"] for mail in (one, two)}, {cover["Message-Id"]}),
@@ -484,7 +495,7 @@ identity 'Absender' 'sender@example.org'
 
 why=''
 send V=2 || why="says: $(cat "$work/err")"
-grep -q '^Subject: =?UTF-8?q?=5BPATCH_6=2E1=2Ey_v2_0=2F2=5D_mm' "$EXECMEM_BUILD"/outbox/v2-0000-* || why='no v2 in the subject'
+grep -q '^Subject: =?UTF-8?q?=5BRFC_PATCH_6=2E1=2Ey_v2_0=2F2=5D_mm' "$EXECMEM_BUILD"/outbox/v2-0000-* || why='no v2 in the subject'
 tr '\n' '|' < "$EXECMEM_BUILD"/outbox/v2-0000-cover-letter.patch |
 	grep -qF '|Changes in v2:|- all anew|  and better||Absender (1):' || why="${why:-the cover letter does not say what changed}"
 tr '\n' '|' < "$EXECMEM_BUILD"/outbox/v2-0002-x86-more.patch | grep -qF '|---|Changes in v2:|- less|| arch' ||

@@ -190,6 +190,18 @@ check_recipients() {
 	done < <(k diff --name-only --no-renames "$2^" "$2" | sed -n 's/^arch\/\([^/]*\)\/.*/\1/p' | sort -u)
 }
 
+# Who was added for a patch that has another subject now would be left out.
+check_added_recipients() {
+	local file=${EXECMEM_RECIPIENTS:-$top/MAINTAINERS-notes/recipients} subject person
+	while IFS=$'\t' read -r subject person; do
+		[[ $subject && $subject != '#'* ]] || continue
+		cut -f 2 "$work/subjects" | grep -qxF -- "$subject" ||
+			finding recipients - "MAINTAINERS-notes/recipients has '$subject', which is no patch of the series"
+		[[ $person =~ ^([^\<\>]+\ \<)?[^\<\>\ ]+@[^\<\>\ ]+\>?\ \((maintainer|reviewer|open\ list)\)$ ]] ||
+			finding recipients - "MAINTAINERS-notes/recipients: not 'NAME <ADDRESS> (ROLE)': $person"
+	done < "$file"
+}
+
 # --- checkpatch -----------------------------------------------------------------------
 
 # UNKNOWN_COMMIT_ID: the tree has no history, see check_message.
@@ -495,6 +507,7 @@ for i in "${!mails[@]}"; do check_checkpatch "${mails[i]}"; done
 step 'kernel-doc'
 for i in "${!mails[@]}"; do check_kernel_doc "${mails[i]}" "${commits[i]}"; done
 step 'recipients'
+check_added_recipients
 for i in "${!mails[@]}"; do check_recipients "${mails[i]}" "${commits[i]}"; done
 step 'coccicheck'
 check_cocci

@@ -5,7 +5,10 @@
 # get_maintainer.pl says. It sends nothing; `git send-email` does.
 #
 #   TO=dry-run [V=N] send.sh   N is the version of the series, 1 by default
-#   send.sh people PATCH       what get_maintainer.pl says of PATCH
+#   send.sh people PATCH       who gets PATCH
+#
+# To whom else a patch goes than get_maintainer.pl says is in
+# MAINTAINERS-notes/recipients.
 #
 # BASE= is read when it is a git tree: the mails then name its commit.
 
@@ -18,6 +21,9 @@ k() { git -C "$tree" "$@"; }
 cover=$patches/0000-cover-letter.patch
 marker='Patches and files touched (written by make export):'	# as in series.sh
 changelog=$patches/changelog
+recipients=${EXECMEM_RECIPIENTS:-$top/MAINTAINERS-notes/recipients}
+# Nobody is asked to merge this: MAINTAINERS-notes/stable.md
+prefix='RFC PATCH 6.1.y'
 
 begin() {
 	[[ -d $tree/.git ]] || die 'there is no build/linux-6.1.y: make series'
@@ -47,6 +53,8 @@ people() {
 		mv "$work/people" "$file"
 	fi
 	cat "$file"
+	SUBJECT=$(git mailinfo /dev/null /dev/null < "$1" | sed -n 's/^Subject: //p') \
+		awk -F '\t' '$1 == ENVIRON["SUBJECT"] { print $2 }' "$recipients"
 }
 
 # The cover letter goes to every list, and to so many maintainers that each patch
@@ -175,7 +183,7 @@ write_mails() {
 	((V == 1)) || extra=(-v "$V")
 	GIT_COMMITTER_NAME=$sender_name GIT_COMMITTER_EMAIL=$sender_email GIT_COMMITTER_DATE="$date +0000" \
 	git -C "$work/repo" -c core.abbrev=12 -c diff.algorithm=myers -c branch.series.description="$text" \
-		format-patch -q -o "$work/raw" --subject-prefix='PATCH 6.1.y' "${extra[@]}" --numbered \
+		format-patch -q -o "$work/raw" --subject-prefix="$prefix" "${extra[@]}" --numbered \
 		--cover-letter --cover-from-description=subject --thread=shallow \
 		--from="$sender_name <$sender_email>" --signoff --no-base --stat=72 --no-renames base..series
 

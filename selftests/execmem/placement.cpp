@@ -67,9 +67,9 @@ static layout arch_layout(const kallsyms &ks, const page_tables &pt)
 		l.kprobe = l.bpf = l.module;
 		break;
 	case arch_id::powerpc:
-		/* All of the vmalloc range of radix. */
-		l.module = { 0xc008000000000000, 0xc00a000000000000 };
-		l.kprobe = l.bpf = l.module;
+		/* The vmalloc range of radix, and what a TOC pointer reaches from its middle on. */
+		l.kprobe = l.bpf = { 0xc008000000000000, 0xc00a000000000000 };
+		l.module = { 0xc009000000000000, 0xc009000000000000 + 2 * GB };
 		break;
 	default:
 		l.module = l.kprobe = l.bpf = { 0, ~0ULL };
