@@ -28,7 +28,11 @@ static layout arch_layout(const kallsyms &ks, const page_tables &pt)
 	layout l { };
 	const u64 GB = 1ULL << 30;
 
-	l.image = { ks.addr("_text") ? ks.addr("_text") : ks.addr("_stext"), ks.addr("_end") };
+	/* riscv has its head before _text. */
+	for (const char *first : { arch == arch_id::riscv ? "_start" : "_text", "_stext" })
+		if (!l.image.start)
+			l.image.start = ks.addr(first);
+	l.image.end = ks.addr("_end");
 	switch (arch) {
 	case arch_id::x86_64:
 		/* __START_KERNEL_map + KERNEL_IMAGE_SIZE: 1G with RANDOMIZE_BASE, else 512M. */
@@ -613,7 +617,7 @@ static result far_subprogram()
 		 * up to there. What else a program takes of the vmalloc range comes
 		 * first; for one of these numbers the border is between the images.
 		 */
-		full.fill({ all.start, all.start + farthest / steps * step }, 2 * step);
+		full.fill({ all.start, all.start + farthest }, 2 * step);
 		CHECK(!full.err, "filling the range: %s", strerror(-full.err));
 		/* f(x) = x + 41, from three places: r0 = f(1) + f(f(2)) */
 		unique_fd prog(bpf_prog_load({

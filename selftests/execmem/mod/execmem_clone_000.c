@@ -15,12 +15,13 @@ module_param(fail_init, int, 0444);
 static DEFINE_STATIC_KEY_FALSE(clone_key);
 static int clone_roai __ro_after_init;
 static const int clone_primes[] = { 2, 3, 5, 7, 11, 13, 17, 19 };
-static int clone_counter = 41;
+/* An array, as small data is not in .data everywhere. */
+static int clone_counter[4] = { 41 };
 
 /* For kprobes: one per copy. */
 noinline int execmem_clone_work(int n)
 {
-	int sum = clone_counter++;
+	int sum = clone_counter[0]++;
 	int i;
 
 	asm volatile(".rept 8\n nop\n .endr\n");
