@@ -95,7 +95,9 @@ const machine machines[] = {
 		"ppc64le", "qemu-system-ppc64",
 		{ "-machine", "pseries,x-vof=on,memory-backend=ram,cap-cfpc=broken,"
 		  "cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off", "-cpu", "power9",
-		  "-action", "panic=exit-failure" },
+		  "-action", "panic=exit-failure",
+		  /* or the NVRAM is empty, and the kernel says so */
+		  "-prom-env", "execmem=1" },
 		{}, "virtio-serial-pci", "hvc0", 0, false,
 	},
 };

@@ -161,6 +161,10 @@ static result jit_limit()
  */
 static result permissions_refused()
 {
+	/* What set_memory_ro() is, or calls. */
+	const std::string refusal = format("func=%s ret=-12", arch == arch_id::powerpc ?
+					   "change_memory_attr" : "set_memory_ro");
+
 	TRY(need_module("execmem_clone_000"));
 	TRY(need_module("execmem_skip", "CONFIG_KPROBES"));
 	if (module_loaded("execmem_skip"))
@@ -169,13 +173,13 @@ static result permissions_refused()
 		live_load warm(10);
 		CHECK(warm.error.empty(), "%s", warm.error.c_str());
 		/* ftrace keeps the trampoline of kprobes that change the flow. */
-		loaded_module refuse("execmem_skip", "func=set_memory_ro ret=-12");
+		loaded_module refuse("execmem_skip", refusal);
 		CHECK(!refuse.err, "execmem_skip: %s", strerror(-refuse.err));
 	}
 	footprint before = settle();
 	expected_noise noise;
 	{
-		loaded_module refuse("execmem_skip", "func=set_memory_ro ret=-12");
+		loaded_module refuse("execmem_skip", refusal);
 		CHECK(!refuse.err, "execmem_skip: %s", strerror(-refuse.err));
 
 		for (int i = 0; i < 5; i++)

@@ -47,7 +47,7 @@ static std::string trap()
 	case arch_id::s390:
 		return std::string("\x00\x01", 2);		/* S390_BREAKPOINT_U16 */
 	case arch_id::powerpc:
-		return "\x08\x00\xe0\x7f";			/* trap */
+		return std::string("\x08\x00\xe0\x7f", 4);	/* trap */
 	default:
 		return "";
 	}

@@ -216,7 +216,7 @@ static result late_relocations(bool patch_first)
 		made += " " + name;
 	diag("sections made:%s", made.c_str());
 	for (const char *s : { "text", "data", "rodata" })
-		/* Their compilers put pointers that are relocated with the data, constant or not. */
+		/* On powerpc there are none; s390's compiler puts such pointers with the data, constant or not. */
 		CHECK((!strcmp(s, "rodata") && (arch == arch_id::powerpc || arch == arch_id::s390)) ||
 		      made.find(std::string(".klp.rela.execmem_test..") + s) != made.npos,
 		      "execmem_klp_late.ko has no reference to turn in .%s", s);

@@ -19,9 +19,16 @@ int __weak execmem_late_execmem_other(int a)
 
 int __weak execmem_late_execmem_data_word = -1;
 
+/* apply_relocate_add() of powerpc patches text, but stores to all else: 6.1 has it so. */
+#ifdef CONFIG_PPC
+#define late_const
+#else
+#define late_const const
+#endif
+
 int (*execmem_klp_late_data)(int) = execmem_late_execmem_other;
-int (* const execmem_klp_late_rodata)(int) = execmem_late_execmem_other;
-int * const execmem_klp_late_word = &execmem_late_execmem_data_word;
+int (* late_const execmem_klp_late_rodata)(int) = execmem_late_execmem_other;
+int * late_const execmem_klp_late_word = &execmem_late_execmem_data_word;
 
 static int klp_late_target(int a)
 {
