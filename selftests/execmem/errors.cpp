@@ -163,7 +163,8 @@ static result permissions_refused()
 {
 	/* What set_memory_ro() is, or calls. */
 	const std::string refusal = format("func=%s ret=-12", arch == arch_id::powerpc ?
-					   "change_memory_attr" : "set_memory_ro");
+					   "change_memory_attr" : arch == arch_id::s390 ?
+					   "__set_memory" : "set_memory_ro");
 
 	TRY(need_module("execmem_clone_000"));
 	TRY(need_module("execmem_skip", "CONFIG_KPROBES"));

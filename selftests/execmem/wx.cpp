@@ -46,7 +46,8 @@ static result dump_is_understood()
 	};
 
 	CHECK(pt.error.empty(), "%s", pt.error.c_str());
-	CHECK(pt.maps.size() >= 20, "only %zu mapped ranges in %zu lines", pt.maps.size(), pt.lines);
+	/* s390, with one large mapping for all that is alike, has 15. */
+	CHECK(pt.maps.size() >= 10, "only %zu mapped ranges in %zu lines", pt.maps.size(), pt.lines);
 	for (const auto &k : known) {
 		u64 addr = ks.addr(k.symbol);
 		const mapping *m = pt.find(addr);
