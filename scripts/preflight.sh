@@ -340,7 +340,7 @@ compile_at() {
 }
 
 check_compile() {
-	local conditions n=0 commit parent='' patch file object text type total=0
+	local conditions key='' n=0 commit parent='' patch file object text type total=0
 	check_arch
 	out=$home/$ARCH
 	prefix=$(cross_prefix)
@@ -354,7 +354,9 @@ check_compile() {
 	for commit in base "${commits[@]}"; do
 		patch=base
 		[[ $commit = base ]] || { patch=${mails[n]%.patch}; n=$((n + 1)); }
-		file=$home/said/$(k rev-parse "$commit^{commit}")-$conditions
+		# the same for the same trees up to here, whatever the messages say
+		key=$({ echo "$key"; k rev-parse "$commit^{tree}"; } | sha256sum | cut -c 1-40)
+		file=$home/said/$key-$conditions
 		if [[ ! -e $file ]]; then
 			: > "$work/compiled"
 			compile_at "$patch" "$commit" "$parent" > "$work/said" ||
