@@ -7,7 +7,8 @@
 # usage: check-mutants.sh [NAME...]   (default: all)
 #
 # The last line says "N killed, N survived". What a boot leaves is in
-# build/mutants/results/NAME.
+# build/mutants/results/NAME. A mutant that was killed is not tried again until
+# it, the series, the tests, the configuration or the harness has changed.
 
 . "$(dirname "$0")/common.sh"
 unset BASE TESTS APPEND EXTRA_CONFIG BUILT RESULTS
@@ -18,7 +19,20 @@ list=$top/selftests/execmem/list
 # leave kernels there, under the usual names.
 own=$build/mutants
 work=$own/linux-6.1.y
+remembered=$own/killed
 killed=0 survived=0 broken=0 bad=()
+
+# What decides over a mutant beside its patch; after series.sh.
+conditions() {
+	git -C "$tree" rev-parse 'HEAD^{tree}'
+	(cd "$top" && find selftests/execmem kernel-config scripts/harness scripts/build-*.sh scripts/run.sh \
+		-type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
+	cat "$scripts/check-mutants.sh"
+}
+# known PATCH, remember PATCH
+key() { { echo "$conditions_id"; cat "$1"; } | sha256sum | cut -d ' ' -f 1; }
+known() { grep -qxF "$(key "$1")" "$remembered" 2> /dev/null; }
+remember() { key "$1" >> "$remembered"; }
 
 pass() { killed=$((killed + 1)); say "PASS $1: $2"; }
 fail() { survived=$((survived + 1)); bad+=("$1"); say "FAIL $1: $2"; }
@@ -166,6 +180,7 @@ mutant() {
 	others=$(grep -vxF -f "$results/wanted" "$results/red" | one_line || true)
 	[[ ! $others ]] || others=" (also red: $others)"
 	if [[ ! $lost ]]; then
+		remember "$patch"
 		pass "$name" "killed by $(one_line < "$results/wanted")$others, $built s to build, $((SECONDS - begin - built)) s to run"
 	else
 		fail "$name" "survived; not red: $lost$others (${results#"$top"/})"
@@ -190,10 +205,19 @@ lock mutants
 ARCH=x86_64 "$scripts/host-setup.sh"
 "$scripts/series.sh" apply
 mkdir -p "$own"
+conditions_id=$(conditions | sha256sum)
 trap 'git -C "$work" checkout -q -f -- . 2> /dev/null || true' EXIT
 for group in "${groups[@]}"; do
 	read -r ARCH FLAVOUR <<< "$group"
-	mapfile -t patches_of_group < <(printf '%s' "${members[$group]}")
+	patches_of_group=()
+	while read -r patch; do
+		if known "$patch"; then
+			pass "$(basename "$patch" .patch)" 'killed before'
+		else
+			patches_of_group+=("$patch")
+		fi
+	done < <(printf '%s' "${members[$group]}")
+	((${#patches_of_group[@]})) || continue
 	clean_tree
 	if ! unmutated "${patches_of_group[@]}"; then
 		for patch in "${patches_of_group[@]}"; do
