@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Builds what runs beside the kernel: run-guest (host), init and the tests
 # (guest), and packs build/ARCH-FLAVOUR/initrd: /init, /tests, /modules.
+# MODULE_BTF=no leaves out the type information of modules, which fits only the
+# very image that they were built with.
 
 . "$(dirname "$0")/common.sh"
 check_arch
@@ -46,7 +48,8 @@ dependencies() {
 }
 
 pack() {
-	local stage=$out/initrd.stage list=$out/initrd.list modules=() ko name
+	local stage=$out/initrd.stage list=$out/initrd.list modules=() strip=("${prefix}strip" --strip-debug) ko name
+	[[ ${MODULE_BTF:-} != no ]] || strip+=(--remove-section=.BTF)
 	rm -rf "$stage"
 	mkdir -p "$stage/tests" "$stage/modules" "$out/tests"
 	compile "$out/init" "${prefix}g++" "${flags[@]}" -static -s "$harness/init.cpp"
@@ -71,7 +74,7 @@ pack() {
 		for ko in "${modules[@]}"; do
 			# the kernel knows a module by its name with underscores
 			name=$(basename "$ko" | tr - _)
-			"${prefix}strip" --strip-debug -o "$stage/modules/$name" "$ko"
+			"${strip[@]}" -o "$stage/modules/$name" "$ko"
 		done
 		dependencies "${modules[@]}" > "$stage/modules/modules.dep"
 	fi

@@ -171,8 +171,8 @@ mutant() {
 	fi
 	wanted "$patch" > "$results/wanted"
 	reds "$results" > "$results/red"
-	if cat "$results"/console.log "$results"/boot-*/console.log 2> /dev/null |
-	   grep -qE 'failed to validate module|disagrees about version|version magic'; then
+	if grep -qsE 'failed to validate module|disagrees about version|version magic' \
+		"$results"/console.log "$results"/boot-*/console.log; then
 		cannot "$name" "the modules do not fit its kernel, no verdict (${results#"$top"/})"
 		return
 	fi
