@@ -134,6 +134,7 @@ wanted_objects() {
 compiles() {
 	local commit=$1 title=$2 key files objects=() object before=() new
 	out=$home/$ARCH
+	check_arch
 	prefix=$(cross_prefix)
 	key="compile $ARCH $("${prefix}gcc" -dumpfullversion) $(w rev-parse "$commit^{tree}" "$commit^^{tree}" |
 		paste -sd ' ')"
