@@ -3,8 +3,10 @@
 # Installs, on Debian, what is missing to build and run ARCH. Asks apt for
 # nothing when everything is there.
 #
-# usage: host-setup.sh [all|tree]   all: everything that `make check` needs;
-#                                   tree: what `make run-tree-selftests` does
+# usage: host-setup.sh [all|tree|PACKAGE=COMMAND]
+#
+# all: everything that `make check` needs; tree: what `make run-tree-selftests`
+# does; PACKAGE=COMMAND: that package too, where there is no such command
 
 . "$(dirname "$0")/common.sh"
 check_arch
@@ -37,6 +39,8 @@ kmod /sbin/modprobe
 libcap2-bin /sbin/capsh
 procps /sbin/sysctl
 '
+[[ ${1:-} != *=* ]] || wanted+="${1%%=*} ${1#*=}
+"
 targets=$ARCH
 [[ ${1:-} = all ]] && targets='x86_64 arm64'
 for ARCH in $targets; do
