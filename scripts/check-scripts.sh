@@ -68,6 +68,12 @@ git -C "$work/linux.git" -c user.name=test -c user.email=test@localhost commit -
 git -C "$work/linux.git" tag v6.1.7
 export BASE=$work/linux.tar.xz
 
+# --- what make tells its children ------------------------------------------------
+why=''
+[[ $(MAKEFLAGS=' -- ARCH=other' bash -c ". '$scripts/common.sh'; printenv MAKEFLAGS") != *other* ]] ||
+	why='ARCH=... of make run gets to the make of the kernel'
+result 'variables of make stay with it' "$why"
+
 # --- there and back -----------------------------------------------------------
 reset
 series apply > /dev/null

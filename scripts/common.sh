@@ -22,6 +22,9 @@ export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
 export GIT_COMMITTER_NAME='execmem-6.1.y maintainers'
 export GIT_COMMITTER_EMAIL='execmem-6.1.y@localhost'
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+# What make was given on its command line would go before what the kernel's make
+# is given here: there, riscv64 is called riscv.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
 # at_most VERSION VERSION
 at_most() { printf '%s\n' "$1" "$2" | sort -CV; }
