@@ -253,6 +253,7 @@ results "$work/b" 'ok x' 'ok y' 'ok z # SKIP UNSUPPORTED'
 results "$work/c" 'ok x' 'not ok y' 'ok z # SKIP UNRESOLVED'
 results "$work/d" 'ok x' 'not ok y'
 results "$work/none" 'not ok x' 'not ok y' 'ok z # SKIP UNSUPPORTED'
+results "$work/endless" 'ok x' 'not ok y # TIMEOUT 9 s'
 results "$work/y-fails" 'not ok y'
 results "$work/y-passes" 'ok y'
 compared 'the same' 0 '^one +3 +3 +0 +0 +1, 1, 1$' "$work/a" "$work/a"
@@ -262,6 +263,10 @@ compared 'a test that one does not have' 1 '^one/z +SKIP UNSUPPORTED +no result 
 compared 'nothing passes' 1 '^PROBLEM: one: nothing passed on the stock kernel$' "$work/none" "$work/none"
 compared 'the same when run again' 0 '^one/y .* UNSTABLE, the second time both: FAIL$' \
 	"$work/a" "$work/b" "$work/y-fails" "$work/y-fails"
+compared 'one that only the stock kernel passed' 1 '^one/y .* DIFFERS, the second time FAIL and FAIL$' \
+	"$work/b" "$work/a" "$work/y-fails" "$work/y-fails"
+compared 'a test without an end on both' 1 '^PROBLEM: one/y: FAIL TIMEOUT 9 s on both kernels$' \
+	"$work/endless" "$work/endless"
 compared 'different when run again' 1 '^one/y .* DIFFERS, the second time FAIL and ok$' \
 	"$work/a" "$work/b" "$work/y-fails" "$work/y-passes"
 why=''

@@ -5,14 +5,17 @@
 #
 # Builds FLAVOUR=tree-stock and FLAVOUR=tree, each with a guest that has the
 # tests of its own tree and, out of the host's Debian, the programs that they
-# call. Tests that differ run once more on both. x86-64 only.
+# call. Each suite has a boot of its own, so that none suffers from what another
+# leaves behind. Tests that differ run once more on both. x86-64 only.
 #
 # Environment: BASE; TESTS=a,b (suites); ACCEL=kvm; BUILT=1 to boot what the last
 # run built; APPEND_PATCHED= parameters for the patched kernel alone, to see a
 # difference; SLOW=N multiplies all limits of time.
 #
 # Leaves build/tree-selftests/: table, and the runs stock, patched, stock-again,
-# patched-again. Exit status 1 for a difference that stays.
+# patched-again, with a directory for each suite. A run that came to its end is
+# taken as it is the next time, unless something that goes into it has changed.
+# Exit status 1 for a difference that stays.
 
 . "$(dirname "$0")/common.sh"
 ARCH=x86_64
@@ -30,7 +33,7 @@ flags=(-std=c++20 -O2 -Wall -Wextra -Werror)
 programs=(
 	sh bash
 	'[' basename cat chmod comm cp cut date dirname echo env expr false head id ln ls md5sum mkdir mktemp
-	mv nproc od printf pwd readlink realpath rm rmdir seq sleep sort stat sync tail tee test timeout touch
+	dd mv nproc od printf pwd readlink realpath rm rmdir seq sleep sort stat sync tail tee test timeout touch
 	tr true uname uniq wc
 	awk diff cmp egrep fgrep grep sed find xargs which
 	chrt dmesg mount taskset umount
@@ -99,21 +102,49 @@ pack() {
 	} | LC_ALL=C sort -k 2,2 > "$out/initrd.list"
 	"$kernel/usr/gen_init_cpio" "$out/initrd.list" > "$out/initrd.new" || die 'the initramfs could not be written'
 	mv "$out/initrd.new" "$out/initrd"
+	# the archive has times in it
+	(cd "$stage" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) |
+		sha256sum > "$out/initrd.id"
 	rm -rf "$stage"
 }
 
-# boot FLAVOUR SOURCE RUN SUITES [PARAMETERS]
+# boot FLAVOUR SOURCE RUN SUITE [PARAMETERS]
 boot() {
-	local FLAVOUR=$1 source=$2 run=$home/$3 suites=$4 parameters=${5:-} args
+	local FLAVOUR=$1 source=$2 run=$home/$3/$4 suite=$4 parameters=${5:-} out=$build/$ARCH-$1 args key
+	key=$(sha256sum < "$out/vmlinuz")$(cat "$out/initrd.id")$(sha256sum < "$lists/list")
+	key+="${SLOW:-1} ${ACCEL:-} $parameters"
+	if [[ -e $run/complete && $(cat "$run/complete") = "$key" ]]; then
+		say "$3 $suite: as it was"
+		return 0
+	fi
+	rm -rf "$run"
 	mkdir -p "$run"
 	args=(--complete-is-good --arch "$ARCH" --dir "$run" --tree "$source" --memory 2048
-		--boot-timeout 300 --slow "${SLOW:-1}" --kernel "$build/$ARCH-$FLAVOUR/vmlinuz"
-		--initrd "$build/$ARCH-$FLAVOUR/initrd" --list "$lists/list")
-	[[ ! $suites ]] || args+=(--tests "$suites")
+		--boot-timeout 300 --slow "${SLOW:-1}" --kernel "$out/vmlinuz"
+		--initrd "$out/initrd" --list "$lists/list" --tests "$suite")
 	[[ ! $parameters ]] || args+=(--append "$parameters")
 	[[ ! ${ACCEL:-} ]] || args+=(--accel "$ACCEL")
-	say "booting $FLAVOUR, a run for $3"
-	"$build/host/run-guest" "${args[@]}" || incomplete+=("$3")
+	say "booting $FLAVOUR for $3 $suite"
+	if "$build/host/run-guest" "${args[@]}" 9>&-; then
+		echo "$key" > "$run/complete"
+	else
+		incomplete+=("$3/$suite")
+	fi
+}
+
+# both SUITE [NAME [PARAMETERS]]: on both kernels
+both() {
+	boot tree-stock "$build/linux-base" "stock${2:-}" "$1" "${3:-}"
+	boot tree "$tree" "patched${2:-}" "$1" "${3:-}${3:+${APPEND_PATCHED:+ }}${APPEND_PATCHED:-}"
+}
+
+# collect RUN SUITE...: the results of all its suites in one file
+collect() {
+	local run=$1 suite
+	shift
+	for suite; do
+		cat "$home/$run/$suite/result.ktap" 2> /dev/null || true
+	done > "$home/$run/result.ktap"
 }
 
 if [[ ! ${BUILT:-} ]]; then
@@ -136,21 +167,29 @@ if [[ ${TESTS:-} ]]; then
 		grep -E "^$suite " "$lists/list" || die "no suite '$suite' in selftests/tree/list"
 	done > "$list"
 fi
-rm -rf "$home/table" "$home"/*-again
+mapfile -t suites < <(grep -v '^#' "$list" | cut -d ' ' -f 1)
+rm -f "$home/table"
 incomplete=()
-boot tree-stock "$build/linux-base" stock "${TESTS:-}"
-boot tree "$tree" patched "${TESTS:-}" "${APPEND_PATCHED:-}"
+for suite in "${suites[@]}"; do
+	both "$suite"
+done
+collect stock "${suites[@]}"
+collect patched "${suites[@]}"
 results=("$home/stock/result.ktap" "$home/patched/result.ktap")
 status=0
 "$build/host/compare" --list "$list" --again "$home/again" "${results[@]}" > "$home/table" || status=$?
 ((status < 2)) || exit 1
 # in a run that was cut off it is not one test that differs
 if [[ -s $home/again && ${#incomplete[@]} = 0 ]]; then
-	again=$(cat "$home/again")
-	suites=$(tr ',' '\n' <<< "$again" | cut -d / -f 1 | sort -u | paste -sd ,)
-	say "$(tr ',' '\n' <<< "$again" | wc -l) tests differ: they run once more"
-	boot tree-stock "$build/linux-base" stock-again "$suites" "execmem.only=$again"
-	boot tree "$tree" patched-again "$suites" "execmem.only=$again ${APPEND_PATCHED:-}"
+	mapfile -t again < <(tr ',' '\n' < "$home/again")
+	mapfile -t suites < <(printf '%s\n' "${again[@]%%/*}" | LC_ALL=C sort -u)
+	say "${#again[@]} tests differ: they run once more"
+	for suite in "${suites[@]}"; do
+		only=$(printf '%s\n' "${again[@]}" | grep "^$suite/" | paste -sd ,)
+		both "$suite" -again "execmem.only=$only"
+	done
+	collect stock-again "${suites[@]}"
+	collect patched-again "${suites[@]}"
 	status=0
 	"$build/host/compare" --list "$list" "${results[@]}" \
 		"$home"/{stock,patched}-again/result.ktap > "$home/table" || status=$?

@@ -309,7 +309,7 @@ std::vector<unit> ftrace_units()
 	for (const auto &file : files) {
 		const std::string name = fs::path(file).lexically_relative(root);
 		unit u { { name }, { "/selftests/ftrace/ftracetest", "-vv", "-l", "/tmp/ftrace", file },
-			 120, read_ftracetest };
+			 400, read_ftracetest };
 
 		if (!lines_with(file, "^#[ \t]*flags:.*instance").empty())
 			u.tests.push_back(name + ":instance");
