@@ -65,7 +65,7 @@ ln -sfn linux-6.1.y "$home/linux-base"
 	die "${source#"$top"/} has changes: it is this script's alone, remove it"
 
 # What decides over a verdict beside the tree.
-conditions=$(cat "$top"/kernel-config/*.config "$scripts/bisect.sh" "$scripts/objects.sh" |
+conditions=$(cat "$top"/kernel-config/{common,x86_64,arm64,modules*,series}.config "$scripts/bisect.sh" "$scripts/objects.sh" |
 	sha256sum | cut -c 1-16)
 known() { grep -qxF -- "$* $conditions" "$remembered"; }
 remember() { echo "$* $conditions" >> "$remembered"; }
