@@ -47,6 +47,8 @@ make_args=(-C "$source" O="$kernel" ARCH="$karch" CROSS_COMPILE="$prefix" CC="$c
 # Merge, let Kconfig complete it, and see that every line survived.
 configure() {
 	local new=$out/config.new wish lost=()
+	[[ ! -e $source/.config && ! -e $source/include/config ]] ||
+		die "${source#"$top"/} has been configured or built in: make -C ${source#"$top"/} mrproper"
 	rm -rf "$new"
 	mkdir "$new"
 	(cd "$source" && ARCH=$karch CROSS_COMPILE=$prefix \
