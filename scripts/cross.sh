@@ -345,9 +345,12 @@ done <<< "$targets"
 
 # Is there a touched file that no target has compiled?
 if ((skipped == 0 && failed == 0)) && [[ $# = 0 ]]; then
+	everything=$(cat "${compiled[@]}" | sed 's/[^/]*\/\.\.\///' | LC_ALL=C sort -u)
 	while read -r file; do
-		[[ $file = *.[cS] && " $read_only " != *" $(cut -d / -f 2 <<< "$file") "* ]] || continue
-		if ! cat "${compiled[@]}" | sed 's/[^/]*\/\.\.\///' | grep -qxF "${file%.*}.o"; then
+		# what 64-bit x86 has for itself is compiled by make run
+		[[ $file = *.[cS] && $file != tools/* && $file != arch/x86/* ]] || continue
+		[[ " $read_only " != *" $(cut -d / -f 2 <<< "$file") "* ]] || continue
+		if [[ $'\n'$everything$'\n' != *$'\n'"${file%.*}.o"$'\n'* ]]; then
 			results+=("FAIL $file: no target compiles it")
 			failed=$((failed + 1))
 		fi
