@@ -282,6 +282,12 @@ for tool in bash env dirname basename date uname id sed grep cat mkdir; do
 done
 expect_error 'a tool is missing and there is no apt' 'missing.*bison' \
 	env PATH="$tools" "$scripts/host-setup.sh"
+expect_error 'so is a package that was asked for' 'missing.*gcc-none' \
+	env PATH="$tools" "$scripts/host-setup.sh" gcc-none=none-gcc
+
+reset
+mkdir -p "$EXECMEM_BUILD/linux-6.1.y/include/config"
+expect_error 'a kernel tree that has been built in' 'mrproper' "$scripts/build-kernel.sh"
 
 if unshare -rm true 2> /dev/null; then
 	reset

@@ -335,7 +335,7 @@ while read -r name arch prefix defconfig options; do
 	done
 	if [[ $verdict = BASE ]]; then
 		results+=("SKIP $name: the base does not compile")
-		read_only+=" $arch"
+		read_only+=" $(source_arch "$arch")"
 		continue
 	fi
 	links_without_modules "$name" "$arch" "$prefix" || verdict=FAIL
@@ -344,7 +344,7 @@ while read -r name arch prefix defconfig options; do
 done <<< "$targets"
 
 # Is there a touched file that no target has compiled?
-if ((skipped == 0 && failed == 0)) && [[ $# = 0 ]]; then
+if ((skipped == 0 && failed == 0 && passed > 0)) && [[ $# = 0 ]]; then
 	everything=$(cat "${compiled[@]}" | sed 's/[^/]*\/\.\.\///' | LC_ALL=C sort -u)
 	while read -r file; do
 		# what 64-bit x86 has for itself is compiled by make run

@@ -308,7 +308,8 @@ std::vector<unit> ftrace_units()
 	std::sort(files.begin(), files.end());
 	for (const auto &file : files) {
 		const std::string name = fs::path(file).lexically_relative(root);
-		unit u { { name }, { "/selftests/ftrace/ftracetest", "-vv", "-l", "/tmp/ftrace", file },
+		unit u { { name }, { "/selftests/ftrace/ftracetest", "-vv", "-l",
+				   fs::temp_directory_path() / "ftrace", file },
 			 400, read_ftracetest };
 
 		if (!lines_with(file, "^#[ \t]*flags:.*instance").empty())
