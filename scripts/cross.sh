@@ -112,6 +112,10 @@ without_tree() {
 	sed -E "s/\t(${tree##*/}|linux-base)\//\t/; /^scripts\/checksyscalls\.sh\t/d" | LC_ALL=C sort
 }
 
+# How many jobs make may run: to arch/um/kernel kbuild goes twice, and what is
+# compiled there by two at the same time is deleted by one of them.
+nproc() { if [[ $arch = um ]]; then echo 1; else command nproc; fi; }
+
 prepare() {
 	"${kbuild[@]}" -j "$(nproc)" prepare modules_prepare > "$out/prepare.log" 2>&1 < /dev/null 9>&-
 }
