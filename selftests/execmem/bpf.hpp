@@ -7,6 +7,8 @@
 #define EXECMEM_BPF_HPP
 
 #include <linux/bpf.h>
+#include <linux/filter.h>
+#include <sys/socket.h>
 #include <linux/btf.h>
 
 #include "common.hpp"
@@ -100,6 +102,16 @@ static inline int bpf_prog_load(const bpf_insns &insns, const bpf_load &opt = {}
 }
 
 /* A program of @len instructions that returns @value. */
+/* A classic filter of @length instructions on the socket @fd. Return: 0 or -errno. */
+static inline int attach_classic(int fd, unsigned int length)
+{
+	std::vector<sock_filter> code(length - 1, sock_filter { BPF_LD | BPF_IMM, 0, 0, 1 });
+	code.push_back({ BPF_RET | BPF_K, 0, 0, 0xffff });
+	sock_fprog prog { static_cast<unsigned short>(length), code.data() };
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) ? -errno : 0;
+}
+
 static inline bpf_insns bpf_return(int value, unsigned int len = 2)
 {
 	bpf_insns v;
@@ -109,6 +121,19 @@ static inline bpf_insns bpf_return(int value, unsigned int len = 2)
 		v.push_back(add_imm(BPF_REG_0, 1));
 		v.push_back(add_imm(BPF_REG_0, -1));
 	}
+	v.push_back(exit_insn());
+	return v;
+}
+
+/* The same, in at least @len instructions that become some 20 bytes each. */
+static inline bpf_insns bpf_return_large(int value, unsigned int len)
+{
+	bpf_insns v;
+
+	v.push_back(mov_imm(BPF_REG_6, 1));
+	while (v.size() < len)
+		v.push_back(insn(BPF_ALU64 | BPF_DIV | BPF_K, BPF_REG_6, 0, 0, 3));
+	v.push_back(mov_imm(BPF_REG_0, value));
 	v.push_back(exit_insn());
 	return v;
 }

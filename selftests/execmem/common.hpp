@@ -231,13 +231,32 @@ static inline std::string trim(std::string s)
 	return s;
 }
 
-/* Poll @done for up to @ms; some memory is freed from RCU and workqueues. */
+/* The value of "NAME=" on the kernel's command line; of several the last. */
+static inline std::optional<std::string> kernel_parameter(const std::string &name)
+{
+	std::optional<std::string> value;
+
+	for (const std::string &w : words(slurp("/proc/cmdline").value_or("")))
+		if (w.starts_with(name + "="))
+			value = w.substr(name.size() + 1);
+	return value;
+}
+
+/* How much slower than others this kernel is, as the harness says: execmem.slow=N. */
+static inline unsigned int slow()
+{
+	static const int factor = atoi(kernel_parameter("execmem.slow").value_or("1").c_str());
+
+	return std::max(factor, 1);
+}
+
+/* Poll @done for up to @ms, or longer where all is slow; some memory is freed from RCU and workqueues. */
 static inline bool wait_for(unsigned int ms, const std::function<bool()> &done)
 {
 	for (unsigned int t = 0;; t += 50) {
 		if (done())
 			return true;
-		if (t >= ms)
+		if (t >= ms * slow())
 			return false;
 		usleep(50000);
 	}
@@ -380,6 +399,19 @@ static constexpr arch_id arch = arch_id::s390;
 #else
 static constexpr arch_id arch = arch_id::other;
 #endif
+
+/* Does text, but for that of modules, come from a pool? */
+static inline bool have_pool()
+{
+	return arch == arch_id::x86_64 && exists(debugfs("execmem")) && kernel_parameter("execmem") != "off";
+}
+
+/* Are the pages of that large, if there are such pages? */
+static inline bool have_large_leaves()
+{
+	return have_pool() && kernel_parameter("execmem") != "pages" &&
+	       slurp("/proc/cmdline").value_or("").find("nohugevmalloc") == std::string::npos;
+}
 
 static inline u64 page_size()
 {
@@ -742,14 +774,14 @@ struct module_clones {
 	std::vector<std::string> names;
 	int err = 0;
 
-	explicit module_clones(unsigned int n)
+	explicit module_clones(unsigned int n, unsigned int first = 0)
 	{
 		static const std::string placeholder = "execmem_clone_000";
 		std::string image = slurp(module_path("execmem_clone_000")).value_or("");
 
 		if (image.empty())
 			err = -ENOENT;
-		for (unsigned int i = 0; !err && i < n; i++) {
+		for (unsigned int i = first; !err && i < first + n; i++) {
 			std::string name = format("execmem_clone_%03u", i);
 			std::string copy = image;
 

@@ -9,11 +9,12 @@
  */
 #include <linux/filter.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "counters.hpp"
 #include "footprint.hpp"
-#include "load.hpp"
 
 /* -------------------------------------------------------- refused requests */
 
@@ -155,6 +156,16 @@ static result jit_limit()
 	return no_growth(before);
 }
 
+/* Does the first symbol with that prefix lie in a large page? */
+static bool pooled(const char *prefix)
+{
+	std::vector<symbol> s = kallsyms().with_prefix(prefix);
+	page_tables pt;
+	const mapping *m = s.empty() ? nullptr : pt.find(s[0].addr);
+
+	return m && m->level == "pmd" && !m->write;
+}
+
 /*
  * Memory that cannot be protected is not used: a module does not load, a
  * program is interpreted or refused, a tracer does without its trampoline.
@@ -186,12 +197,12 @@ static result permissions_refused()
 		for (int i = 0; i < 5; i++)
 			TRY(expect("a module that cannot be protected", load_module("execmem_clone_000"), -ENOMEM));
 		if (need_jit().verdict == result::PASS) {
-			/* More than what a pack that is there already may have room for. */
+			/* More than there may be room for in what is there already. */
 			std::vector<unique_fd> progs;
 			size_t jited = 0, loaded = 0;
 
-			for (int i = 0; i < 100; i++) {
-				unique_fd p(bpf_prog_load(bpf_return(i, 8000)));
+			for (int i = 0; i < 40; i++) {
+				unique_fd p(bpf_prog_load(bpf_return_large(i, 20000)));
 				u32 ret = 0;
 
 				if (p.fd == -ENOMEM || p.fd == -524)
@@ -202,14 +213,16 @@ static result permissions_refused()
 				jited += !bpf_images(p.fd).empty();
 				progs.push_back(std::move(p));
 			}
-			diag("%zu of 100 programs loaded, %zu JITed", loaded, jited);
-			CHECK(jited < 100, "all programs were JITed");
+			diag("%zu of 40 programs loaded, %zu JITed", loaded, jited);
+			CHECK(jited < 40, "all programs were JITed");
 		}
 		if (need_bpf_trampolines().verdict == result::PASS) {
 			unique_fd p(bpf_tracing_load("bpf_fentry_test1", BPF_TRACE_FENTRY, bpf_return(0)));
 			unique_fd l(p ? bpf_attach(p.fd) : -1);
 
-			CHECK(!l, "a trampoline that cannot be protected is in use");
+			/* What comes from a pool is protected already. */
+			CHECK(!l || pooled("bpf_trampoline_"),
+			      "a trampoline that cannot be protected is in use");
 		}
 		if (have_function_tracer()) {
 			trace_instance t("refused", traceable_getppid());
@@ -286,6 +299,7 @@ struct operation {
 	std::function<int()> make;	/* 0 or -errno */
 	std::function<int()> undo;	/* must never fail */
 	bool strict_undo = true;	/* nor allocate in a way it needs */
+	std::function<void()> prepare = [] { };	/* before each try */
 };
 
 static result sweep(const operation &op)
@@ -303,6 +317,7 @@ static result sweep(const operation &op)
 	expected_noise noise;
 
 	for (n = 1; n < 20000; n += step) {
+		op.prepare();
 		if (!with_fault(n, op.make, &err)) {
 			/* Fewer allocations than that: it has worked. */
 			CHECK(!err, "%s without a fault: %s", op.name, strerror(-err));
@@ -325,8 +340,12 @@ static result sweep(const operation &op)
 			step = 61;
 	}
 	std::string text;
-	for (const auto &[e, count] : errors)
-		text += format(" %s %u,", e ? strerrorname_np(-e) : "survived", count);
+	for (const auto &[e, count] : errors) {
+		/* 524, which the kernel keeps to itself, has no name. */
+		const char *name = e ? strerrorname_np(-e) : "survived";
+
+		text += format(" %s %u,", name ?: "ENOTSUPP", count);
+	}
 	diag("%s: %u faults, of %u allocations:%s", op.name, injected, n - 1, text.c_str());
 	CHECK(injected > 0, "no allocation of %s was hit", op.name);
 	CHECK(errors.size() > 1 || !errors.count(0), "no fault had any effect on %s", op.name);
@@ -360,6 +379,20 @@ static result fault_module()
 		       [] { return unload_module("execmem_clone_000"); } });
 }
 
+static int keep_prog(int fd)
+{
+	if (fd < 0)
+		return fd;
+	prog = unique_fd(fd);
+	return 0;
+}
+
+static int close_prog()
+{
+	prog = unique_fd();
+	return 0;
+}
+
 static result fault_bpf()
 {
 	TRY(need_faults());
@@ -370,18 +403,67 @@ static result fault_bpf()
 	};
 
 	return sweep({ "BPF program load",
-		       [] {
-			       int fd = bpf_prog_load(insns);
+		       [] { return keep_prog(bpf_prog_load(insns)); }, close_prog });
+}
 
-			       if (fd < 0)
-				       return fd;
-			       prog = unique_fd(fd);
-			       return 0;
-		       },
-		       [] {
-			       prog = unique_fd();
-			       return 0;
-		       } });
+/* The pool's largest free area in bytes, as it says itself. */
+static std::optional<u64> largest_free()
+{
+	for (const std::string &line : split(slurp(debugfs("execmem")).value_or(""))) {
+		std::vector<std::string> w = words(line);
+
+		if (w.size() == 9 && w[0] == "pool" && w[7] == "largest-free")
+			return strtoull(w[8].c_str(), nullptr, 10);
+	}
+	return std::nullopt;
+}
+
+/* A program for which the pool has to take another chunk, each time. */
+static result fault_growth()
+{
+	static constexpr unsigned int len = 300;
+
+	TRY(need_faults());
+	TRY(need_jit());
+	if (!largest_free() || kernel_parameter("execmem") == "off")
+		return skip("there is no pool");
+
+	rlimit files { 8192, 8192 };
+	CHECK(!setrlimit(RLIMIT_NOFILE, &files), "RLIMIT_NOFILE: %s", strerror(errno));
+	/* The idle chunk goes, and what is free in the others is taken. */
+	auto give_back = [] { spit("/proc/sys/vm/drop_caches", "2"); };
+	auto no_room = [&](u64 size) {
+		/* Programs are freed some time after they are closed. */
+		return wait_for(5000, [&] {
+			give_back();
+			return *largest_free() <= size / 2;
+		});
+	};
+	std::vector<unique_fd> fill;
+	unique_fd large(bpf_prog_load(bpf_return_large(1, len)));
+	CHECK(large, "program: %s", strerror(-large.fd));
+	const u64 size = bpf_images(large.fd).at(0).len, each = size / len;
+	large = unique_fd();
+	give_back();
+	for (u64 room = 0; fill.size() < 5000 && (room = *largest_free()) > size / 2; ) {
+		unsigned int n = std::min<u64>(room / each / 2, 8000);
+
+		fill.emplace_back(bpf_prog_load(bpf_return_large(1, std::max(n, len / 3))));
+		CHECK(fill.back(), "program %zu: %s", fill.size(), strerror(-fill.back().fd));
+		give_back();
+	}
+	diag("%zu programs, and %llu bytes free in one piece", fill.size(), (unsigned long long)*largest_free());
+	CHECK(no_room(size), "%zu programs do not fill the pool", fill.size());
+
+	call_trace trace("execmem_growth");
+	trace.begin({ "execmem/execmem_grow" });
+	TRY(sweep({ "BPF program load, in a new chunk",
+		    [] { return keep_prog(bpf_prog_load(bpf_return_large(1, len))); }, close_prog,
+		    true, [&] { no_room(size); } }));
+	const size_t grown = trace.end().size();
+	diag("the pool has grown %zu times", grown);
+	CHECK(grown >= 10, "the pool has grown %zu times", grown);
+	return pass();
 }
 
 static result fault_trampoline()
@@ -522,6 +604,7 @@ int main()
 		{ "all_given_back", all_given_back },
 		{ "fault_module", fault_module },
 		{ "fault_bpf", fault_bpf },
+		{ "fault_growth", fault_growth },
 		{ "fault_trampoline", fault_trampoline },
 		{ "fault_kprobe", fault_kprobe },
 		{ "fault_ftrace", fault_ftrace },

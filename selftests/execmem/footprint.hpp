@@ -7,9 +7,22 @@
 
 /*
  * Run-time text in /proc/vmallocinfo: bytes by caller, for callers that
- * handle executable memory.
+ * handle executable memory. A pool is one line there: what is in it is in the
+ * list of debugfs.
  */
 using footprint = std::map<std::string, s64>;
+
+static inline void measure_pools(footprint &f)
+{
+	/* area ADDRESS SIZE TYPE STATE pool CALLER */
+	for (const std::string &line : split(slurp(debugfs("execmem")).value_or(""))) {
+		std::vector<std::string> w = words(line);
+
+		if (w.size() == 7 && w[0] == "area" && w[5] == "pool" &&
+		    (w[4] == "allocated" || w[4] == "finished"))
+			f["pool: " + w[6].substr(0, w[6].find('+'))] += atoll(w[2].c_str());
+	}
+}
 
 static inline footprint measure()
 {
@@ -21,6 +34,8 @@ static inline footprint measure()
 		if (w.size() < 3 || !w[0].starts_with("0x"))
 			continue;
 		std::string caller = w[2].substr(0, w[2].find('+'));
+		if (caller == "execmem_window_create")
+			continue;
 		for (const char *key : { "module", "execmem", "bpf", "jit_", "insn", "kprobe", "ftrace",
 					 "tramp", "its_", "layout" }) {
 			if (caller.find(key) == caller.npos)
@@ -29,6 +44,7 @@ static inline footprint measure()
 			break;
 		}
 	}
+	measure_pools(f);
 	return f;
 }
 
@@ -37,7 +53,7 @@ static inline footprint settle()
 {
 	footprint last = measure();
 
-	for (int still = 0, t = 0; still < 15 && t < 200; t++) {
+	for (int still = 0, t = 0; still < 15 && t < 200 * static_cast<int>(slow()); t++) {
 		usleep(100000);
 		footprint now = measure();
 

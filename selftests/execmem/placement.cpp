@@ -494,6 +494,7 @@ static result module_apart()
  */
 static result exhausted()
 {
+	/* More than pools may have taken of the range already, which is 64 MB. */
 	static const int nr_progs = 100;
 
 	TRY(need_fill());
@@ -540,9 +541,8 @@ static result exhausted()
 			std::vector<unique_fd> progs;
 			size_t jited = 0;
 
-			/* More than one BPF pack holds. */
 			for (int i = 0; i < nr_progs; i++) {
-				unique_fd prog(bpf_prog_load(bpf_return(i, 8000)));
+				unique_fd prog(bpf_prog_load(bpf_return_large(i, 40000)));
 				u32 ret = 0;
 
 				/* Without memory for the JIT it is interpreted, or refused. */
@@ -687,6 +687,10 @@ static result tell_bases()
 		bases += format(" first-module %#llx",
 				(unsigned long long)section_addr("execmem_test", ".text"));
 	}
+	unique_fd prog(bpf_prog_load(bpf_return(1)));
+	if (prog && !bpf_images(prog.fd).empty())
+		bases += format(" first-program %#llx",
+				(unsigned long long)bpf_images(prog.fd)[0].addr & ~(page_size() - 1));
 	diag("%s", bases.c_str());
 	host.send("summary bases: " + bases);
 	return pass();

@@ -5,6 +5,7 @@
  * a microsecond only is found too, where a dump would come too late.
  */
 #include "load.hpp"
+#include "pool.hpp"
 
 static std::unique_ptr<loaded_module> watch;
 static int watch_error;
@@ -67,6 +68,25 @@ static result under_load()
 	return no_violation("load");
 }
 
+/* More text than there is room for: a pool takes memory for it, and gives that back. */
+static result under_growth()
+{
+	TRY(need_watch());
+	TRY(need_jit());
+	const u64 before = pool_list().size();
+	{
+		std::vector<unique_fd> progs;
+
+		for (int i = 0; i < 40; i++) {
+			progs.emplace_back(bpf_prog_load(bpf_return_large(i, 20000)));
+			CHECK(progs.back(), "program %d: %s", i, strerror(-progs.back().fd));
+		}
+		CHECK(!have_pool() || pool_list().size() > before, "the pool has not grown");
+	}
+	CHECK(wait_for(20000, [&] { return pool_list().size() <= before + large; }), "the pool keeps what it took");
+	return no_violation("growth");
+}
+
 static result under_unload()
 {
 	TRY(need_watch());
@@ -79,6 +99,7 @@ int main()
 	int ret = run_cases({
 		{ "planted_page_is_seen", planted_page_is_seen },
 		{ "load", under_load },
+		{ "growth", under_growth },
 		{ "unload", under_unload },
 	});
 

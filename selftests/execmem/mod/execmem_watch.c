@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Watch every change of kernel page permissions: at the return from
- * set_memory_*(), and where vmalloc hands out a new area, look at the page
- * table itself.  A page that is writable and executable then is a
+ * set_memory_*(), and where vmalloc hands out a new area or maps pages into a
+ * sparse one, look at the page table itself.  A page that is writable and executable then is a
  * violation, however short it lasts.
  */
 #include <linux/kprobes.h>
@@ -58,14 +58,26 @@ static void look(unsigned long addr, int pages, const char *where, unsigned long
 	}
 }
 
-static int set_memory_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
+/* @addr, @pages: which arguments are the address and the number of pages */
+static int note_call(struct kretprobe_instance *ri, struct pt_regs *regs, int addr, int pages)
 {
 	struct call *c = (struct call *)ri->data;
 
-	c->addr = regs_get_kernel_argument(regs, 0) & PAGE_MASK;
-	c->pages = regs_get_kernel_argument(regs, 1);
+	c->addr = regs_get_kernel_argument(regs, addr) & PAGE_MASK;
+	c->pages = regs_get_kernel_argument(regs, pages);
 	c->caller = *(unsigned long *)kernel_stack_pointer(regs);
 	return 0;
+}
+
+static int set_memory_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	return note_call(ri, regs, 0, 1);
+}
+
+/* vm_sparse_map(area, addr, page, nr_pages, ...) */
+static int sparse_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	return note_call(ri, regs, 1, 3);
 }
 
 static unsigned long return_address(struct kretprobe_instance *ri)
@@ -110,6 +122,7 @@ static struct kretprobe watches[] = {
 	WATCH("set_memory_x", set_memory_entry, set_memory_return),
 	WATCH("set_memory_nx", set_memory_entry, set_memory_return),
 	WATCH("set_memory_rox", set_memory_entry, set_memory_return),
+	WATCH("vm_sparse_map", sparse_entry, set_memory_return),
 	WATCH("__vmalloc_node_range", alloc_entry, alloc_return),
 };
 
@@ -186,8 +199,9 @@ static int __init execmem_watch_init(void)
 
 	for (i = 0; i < ARRAY_SIZE(watches); i++) {
 		err = register_kretprobe(&watches[i]);
-		/* set_memory_rox() is not in every kernel. */
-		if (err && strcmp(watches[i].kp.symbol_name, "set_memory_rox")) {
+		/* These are not in every kernel. */
+		if (err && strcmp(watches[i].kp.symbol_name, "set_memory_rox") &&
+		    strcmp(watches[i].kp.symbol_name, "vm_sparse_map")) {
 			pr_err("execmem_watch: %s: %d\n", watches[i].kp.symbol_name, err);
 			unregister_all();
 			return err;

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * All users of executable memory at once, each at random but from a seed that
+ * is printed: BPF programs, classic ones and trampolines, kprobes, tracers and
+ * modules come and go, while what is there is run and has to give what it
+ * should. In the end memory is back where it was.
+ *
+ * "execmem_churn=SECONDS[:SEED]" on the command line; otherwise it is short.
+ */
+#include <sys/wait.h>
+
+#include <random>
+
+#include "footprint.hpp"
+#include "load.hpp"
+#include "pool.hpp"
+
+static unsigned int seconds = 15;
+static u32 seed = 20061121;
+static s64 deadline;
+
+using random_numbers = std::mt19937;
+
+static u32 below(random_numbers &rnd, u32 n)
+{
+	return rnd() % n;
+}
+
+/* So often at least, even if that takes longer. */
+static constexpr size_t enough = 3;
+
+static bool time_is_left()
+{
+	return now_ms() < deadline;
+}
+
+/* Programs that return what they should, however their neighbours come and go. */
+static result churn_programs(random_numbers &rnd)
+{
+	struct live {
+		unique_fd fd;
+		u32 value;
+	};
+	std::vector<live> progs;
+	size_t rounds = 0;
+
+	for (; time_is_left() || rounds < enough; rounds++) {
+		if (progs.size() < 200 && below(rnd, 5) < 3) {
+			u32 value = below(rnd, 1 << 20);
+			unsigned int len = below(rnd, 50) ? 2 + below(rnd, 200) : 2000 + below(rnd, 4000);
+			int fd = bpf_prog_load(bpf_return(value, len));
+
+			CHECK(fd >= 0, "program of %u instructions: %s", len, strerror(-fd));
+			progs.push_back({ unique_fd(fd), value });
+		} else if (!progs.empty()) {
+			progs.erase(progs.begin() + below(rnd, progs.size()));
+		}
+		if (progs.empty())
+			continue;
+		const live &p = progs[below(rnd, progs.size())];
+		u32 ret = 0;
+		int err = bpf_run(p.fd.fd, &ret);
+		CHECK(!err, "program does not run: %s", strerror(-err));
+		CHECK(ret == p.value, "program returned %u instead of %u", ret, p.value);
+	}
+	diag("%zu steps with programs", rounds);
+	return pass();
+}
+
+/* Classic programs: what anybody may load, and predictors are flushed for. */
+static result churn_filters(random_numbers &rnd)
+{
+	std::vector<unique_fd> sockets;
+	size_t rounds = 0;
+
+	for (; time_is_left() || rounds < enough; rounds++) {
+		if (sockets.size() > 50)
+			sockets.erase(sockets.begin() + below(rnd, sockets.size()));
+		sockets.emplace_back(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+		CHECK(sockets.back(), "socket: %s", strerror(errno));
+
+		int err = attach_classic(sockets.back().fd, 2 + below(rnd, 100));
+		CHECK(!err, "filter: %s", strerror(-err));
+	}
+	diag("%zu filters", rounds);
+	return pass();
+}
+
+static result churn_trampolines(random_numbers &rnd)
+{
+	size_t rounds = 0;
+
+	for (; time_is_left() || rounds < enough; rounds++) {
+		std::vector<unique_fd> progs, links;
+
+		for (u32 i = 1 + below(rnd, 3); i; i--) {
+			u32 type = below(rnd, 2) ? BPF_TRACE_FENTRY : BPF_TRACE_FEXIT;
+			std::string func = format("bpf_fentry_test%u", 1 + below(rnd, 6));
+
+			progs.emplace_back(bpf_tracing_load(func.c_str(), type, bpf_return(0)));
+			CHECK(progs.back(), "%s: %s", func.c_str(), strerror(-progs.back().fd));
+			links.emplace_back(bpf_attach(progs.back().fd));
+			CHECK(links.back(), "attach %s: %s", func.c_str(), strerror(-links.back().fd));
+		}
+		/* The test run of a tracing program calls all these functions. */
+		u32 ret = 0;
+		int err = bpf_run(progs[0].fd, &ret);
+		CHECK(!err, "bpf_fentry_test: %s", strerror(-err));
+	}
+	diag("%zu steps with trampolines", rounds);
+	return pass();
+}
+
+static result churn_kprobes(random_numbers &rnd)
+{
+	std::vector<unsigned int> offsets;
+	const auto starts = instructions("execmem_clone_000:execmem_clone_work", 80);
+	size_t rounds = 0, set = 0;
+
+	for (unsigned int off = 4; off < 80; off++)
+		if (!starts || starts->count(off))
+			offsets.push_back(off);
+	std::vector<std::unique_ptr<kprobe_event>> live;
+	for (; time_is_left() || (set < enough && rounds < 200); rounds++) {
+		unsigned int clone = below(rnd, 10), off = offsets[below(rnd, offsets.size())];
+		auto ev = std::make_unique<kprobe_event>(format("churn_%zu", rounds),
+							 format("execmem_clone_%03u:execmem_clone_work+%u",
+								clone, off));
+
+		if (!ev->err) {
+			CHECK(!ev->enable(true), "kprobe at %u: cannot be enabled", off);
+			set++;
+			live.push_back(std::move(ev));
+		}
+		if (live.size() > 30)
+			live.erase(live.begin() + below(rnd, live.size()));
+	}
+	diag("%zu kprobes, %zu of them could be set", rounds, set);
+	CHECK(set >= enough, "only %zu kprobes could be set", set);
+	return pass();
+}
+
+static result churn_tracers(random_numbers &rnd)
+{
+	std::vector<std::unique_ptr<trace_instance>> live;
+	const std::string function = traceable_getppid();
+	size_t rounds = 0;
+
+	for (; time_is_left() || rounds < enough; rounds++) {
+		auto t = std::make_unique<trace_instance>(format("churn_%zu", rounds), function);
+
+		CHECK(!t->err, "trace instance: %s", strerror(-t->err));
+		getppid();
+		CHECK(t->count(function) > 0, "getppid() was not traced");
+		live.push_back(std::move(t));
+		if (live.size() > 1 + below(rnd, 4))
+			live.erase(live.begin() + below(rnd, live.size()));
+	}
+	diag("%zu tracers", rounds);
+	return pass();
+}
+
+static result churn_modules(random_numbers &rnd)
+{
+	size_t rounds = 0;
+
+	for (; time_is_left() || rounds < enough; rounds++) {
+		module_clones clones(1 + below(rnd, 10), 100);
+
+		CHECK(!clones.err, "module: %s", strerror(-clones.err));
+		CHECK(!clones.unload(), "a module does not go");
+	}
+	diag("%zu steps with modules", rounds);
+	return pass();
+}
+
+/* Each in a process of its own, all at the same time. */
+static result everything()
+{
+	struct worker {
+		const char *name;
+		result (*run)(random_numbers &);
+		pid_t pid;
+	};
+	std::vector<worker> workers;
+
+	TRY(need_jit());
+	{
+		/* What static ftrace_ops take at first stays: of kprobes, and for a change of BPF trampolines. */
+		live_load warm(20);
+		CHECK(warm.error.empty(), "%s", warm.error.c_str());
+		if (!warm.bpf_links.empty()) {
+			unique_fd second(bpf_tracing_load("bpf_fentry_test1", BPF_TRACE_FENTRY, bpf_return(0)));
+			unique_fd link(second ? bpf_attach(second.fd) : -1);
+
+			CHECK(link, "a second program on bpf_fentry_test1: %s", strerror(-link.fd));
+		}
+	}
+	workers.push_back({ "programs", churn_programs, 0 });
+	workers.push_back({ "filters", churn_filters, 0 });
+	if (need_bpf_trampolines().verdict == result::PASS && arch == arch_id::x86_64)
+		workers.push_back({ "trampolines", churn_trampolines, 0 });
+	if (have_function_tracer())
+		workers.push_back({ "tracers", churn_tracers, 0 });
+	std::unique_ptr<module_clones> probed;
+	if (have_modules()) {
+		workers.push_back({ "modules", churn_modules, 0 });
+		probed = std::make_unique<module_clones>(10);
+		CHECK(!probed->err, "modules: %s", strerror(-probed->err));
+		if (have_kprobe_events())
+			workers.push_back({ "kprobes", churn_kprobes, 0 });
+	}
+
+	diag("%u s, seed %u, %zu workers", seconds, seed, workers.size());
+	footprint before = settle();
+	const u64 pool = pool_list().size();
+	deadline = now_ms() + seconds * 1000ll;
+	fflush(stdout);
+	for (size_t i = 0; i < workers.size(); i++) {
+		worker &w = workers[i];
+
+		w.pid = fork();
+		CHECK(w.pid >= 0, "fork: %s", strerror(errno));
+		if (w.pid)
+			continue;
+		random_numbers rnd(seed + i);
+		result r = w.run(rnd);
+		if (r.verdict == result::FAIL)
+			diag("%s: %s", w.name, r.why.c_str());
+		fflush(stdout);
+		_exit(r.verdict == result::FAIL);
+	}
+	std::string failed;
+	for (const worker &w : workers) {
+		int status = 0;
+
+		CHECK(waitpid(w.pid, &status, 0) == w.pid, "waitpid: %s", strerror(errno));
+		if (status)
+			failed += std::string(" ") + w.name;
+	}
+	CHECK(failed.empty(), "failed:%s", failed.c_str());
+	TRY(no_wx());
+	TRY(no_growth(before));
+	/* One spare chunk beside what is in use. */
+	u64 now = 0;
+	bool back = wait_for(20000, [&] { return (now = pool_list().size()) <= pool + large; });
+	diag("the pool had %llu kB, has %llu kB", (unsigned long long)pool >> 10, (unsigned long long)now >> 10);
+	CHECK(back, "the pool keeps %llu bytes, and had %llu", (unsigned long long)now, (unsigned long long)pool);
+	return pass();
+}
+
+int main()
+{
+	const std::string key = "execmem_churn=";
+	bool given = false;
+
+	for (const std::string &w : words(slurp("/proc/cmdline").value_or(""))) {
+		if (!w.starts_with(key))
+			continue;
+		std::vector<std::string> n = split(w.substr(key.size()), ':');
+
+		seconds = atoi(n[0].c_str());
+		given = true;
+		if (n.size() > 1)
+			seed = strtoul(n[1].c_str(), nullptr, 10);
+	}
+	if (!given)
+		seconds *= slow();
+	return run_cases({ { "everything", everything } });
+}

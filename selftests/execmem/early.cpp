@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Text that is made before there are workqueues, or more than one CPU: the
+ * command line asks for the function tracer, whose trampoline is made by
+ * early_trace_init(), and for kprobes. What it shows in the end are calls that
+ * only booting makes.
+ *
+ * On the command line: ftrace=function ftrace_filter=FUNCTION, and
+ * kprobe_event=p:early/NAME,FUNCTION+OFFSET;...
+ */
+#include "common.hpp"
+
+static result need_parameter(const char *name, const char *example)
+{
+	if (!kernel_parameter(name))
+		return skip("%s=%s is not on the command line", name, example);
+	return pass();
+}
+
+static result text_is_rox(const page_tables &pt, const symbol &s)
+{
+	const mapping *m = pt.find(s.addr);
+
+	CHECK(m, "%s at %#llx is not mapped", s.name.c_str(), (unsigned long long)s.addr);
+	diag("%s at %#llx: %s", s.name.c_str(), (unsigned long long)s.addr, m->line.c_str());
+	CHECK(m->exec && !m->write, "not ROX: %s", m->line.c_str());
+	/* A pool's leaves are large, from the first one on. */
+	if (have_large_leaves())
+		CHECK(m->level == "pmd", "not in a large page: %s", m->line.c_str());
+	return pass();
+}
+
+/* All of that @owner, of which there has to be one. */
+static result all_rox(const char *owner)
+{
+	if (page_tables::path().empty())
+		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
+
+	std::vector<symbol> texts = kallsyms().of_module(owner);
+	page_tables pt;
+	CHECK(pt.error.empty(), "%s", pt.error.c_str());
+	CHECK(!texts.empty(), "/proc/kallsyms shows nothing of %s", owner);
+	for (const symbol &s : texts)
+		TRY(text_is_rox(pt, s));
+	return pass();
+}
+
+static result function_tracer()
+{
+	TRY(need_parameter("ftrace", "function"));
+	TRY(need_parameter("ftrace_filter", "FUNCTION"));
+	const std::string function = *kernel_parameter("ftrace_filter");
+
+	CHECK(trim(slurp(tracefs("current_tracer")).value_or("")) == "function", "the tracer is not there");
+	std::string calls = slurp(tracefs("trace")).value_or("");
+	CHECK(calls.find(": " + function + " <-") != calls.npos, "no call of %s was seen", function.c_str());
+	return pass();
+}
+
+static result trampoline_is_rox()
+{
+	TRY(need_parameter("ftrace", "function"));
+	if (arch != arch_id::x86_64)
+		return skip("the tracers of this architecture share a trampoline in the image");
+	return all_rox("__builtin__ftrace");
+}
+
+/* Not all of the offsets are those of instructions on every architecture. */
+static result kprobes()
+{
+	TRY(need_parameter("kprobe_event", "p:early/NAME,FUNCTION+OFFSET"));
+	size_t probes = 0;
+	u64 hits = 0;
+
+	/* GROUP_NAME HITS MISSES; the name alone in 6.1 */
+	for (const std::string &line : split(slurp(tracefs("kprobe_profile")).value_or(""))) {
+		std::vector<std::string> w = words(line);
+
+		if (w.size() != 3)
+			continue;
+		probes++;
+		hits += strtoull(w[1].c_str(), nullptr, 10);
+		diag("%s: %s hits", w[0].c_str(), w[1].c_str());
+	}
+	CHECK(probes, "no kprobe is there");
+	CHECK(hits, "no kprobe was hit");
+	return pass();
+}
+
+static result slots_are_rox()
+{
+	TRY(need_parameter("kprobe_event", "p:early/NAME,FUNCTION+OFFSET"));
+	if (arch == arch_id::s390)
+		return skip("probes in the image have their slots in the image");
+	return all_rox("__builtin__kprobes");
+}
+
+/* The tracer keeps its trampoline when it stops, as in 6.1, and goes on with it. */
+static result off_and_on()
+{
+	auto write = [](const char *file, const char *text, int flags = O_WRONLY) {
+		int err = spit(tracefs(file), text, flags);
+
+		CHECK(!err, "%s: %s", file, strerror(-err));
+		return pass();
+	};
+
+	TRY(need_parameter("ftrace", "function"));
+	TRY(write("current_tracer", "nop"));
+	if (exists(tracefs("events/early")))
+		TRY(write("events/early/enable", "0"));
+	TRY(write("kprobe_events", "\n", O_WRONLY | O_TRUNC));
+	CHECK(words(slurp(tracefs("kprobe_profile")).value_or("?")).empty(), "the kprobes do not go");
+	TRY(write("set_ftrace_filter", "do_sys_openat2"));
+	TRY(write("current_tracer", "function"));
+	std::string calls = slurp(tracefs("trace")).value_or("");
+	TRY(write("current_tracer", "nop"));
+	CHECK(calls.find(": do_sys_openat2 <-") != calls.npos, "no call was seen");
+	return no_wx();
+}
+
+int main()
+{
+	return run_cases({
+		{ "function_tracer", function_tracer },
+		{ "trampoline_is_rox", trampoline_is_rox },
+		{ "kprobes", kprobes },
+		{ "slots_are_rox", slots_are_rox },
+		{ "off_and_on", off_and_on },
+	});
+}

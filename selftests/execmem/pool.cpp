@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The pool of text, as its users and whoever pays for the memory see it: small
+ * pieces lie densely in large pages, what is empty goes back, nothing is wasted
+ * between large pages, and all of it can be seen.
+ *
+ * What the pool says of itself (<debugfs>/execmem) is held against what others
+ * say: the page tables, /proc/vmallocinfo, and what the system call says about
+ * the length of BPF programs.
+ */
+#include <sys/resource.h>
+
+#include <map>
+
+#include "counters.hpp"
+#include "footprint.hpp"
+#include "pool.hpp"
+
+/* What the list says agrees with itself and with the page tables. */
+static result listed()
+{
+	TRY(need_pool());
+	unique_fd prog(bpf_prog_load(bpf_return(1)));
+	CHECK(prog, "program: %s", strerror(-prog.fd));
+	/* The list is made area by area, while others may come and go. */
+	std::unique_ptr<pool_list> before, after;
+	std::unique_ptr<page_tables> tables;
+	bool still = wait_for(20000, [&] {
+		before = std::make_unique<pool_list>();
+		tables = std::make_unique<page_tables>();
+		after = std::make_unique<pool_list>();
+		return before->text == after->text;
+	});
+	CHECK(still, "the list of areas is another one each time");
+	const pool_list &list = *after;
+	const page_tables &pt = *tables;
+	u64 large_leaves = 0;
+
+	for (const chunk &c : list.chunks) {
+		u64 end = c.addr, live = 0;
+
+		CHECK(c.addr % large == 0 && c.size % large == 0, "chunk %#llx is not aligned",
+		      (unsigned long long)c.addr);
+		for (const area &a : list.areas) {
+			if (a.where != "pool" || a.addr < c.addr || a.addr >= c.addr + c.size)
+				continue;
+			CHECK(a.addr == end, "a gap or an overlap at %#llx", (unsigned long long)a.addr);
+			end += a.size;
+			live += a.live() ? a.size : 0;
+		}
+		CHECK(end == c.addr + c.size, "chunk %#llx is listed up to %#llx", (unsigned long long)c.addr,
+		      (unsigned long long)end);
+		diag("chunk %#llx: %llu kB, leaves of %llu kB, %llu bytes live", (unsigned long long)c.addr,
+		     (unsigned long long)c.size >> 10, (unsigned long long)c.leaf >> 10,
+		     (unsigned long long)live);
+
+		for (u64 at = c.addr; at < c.addr + c.size; at += c.leaf) {
+			const mapping *m = pt.find(at);
+
+			CHECK(m, "%#llx is not mapped", (unsigned long long)at);
+			CHECK(m->exec && !m->write, "not ROX: %s", m->line.c_str());
+			CHECK((m->level == "pmd") == (c.leaf == large), "not of that size: %s", m->line.c_str());
+			large_leaves += m->level == "pmd";
+		}
+	}
+	const area *a = list.find(bpf_images(prog.fd).at(0).addr);
+	CHECK(a, "no area has the program in it");
+	CHECK(a->type == "bpf" && a->state == "finished", "the program is in an area %s, %s", a->type.c_str(),
+	      a->state.c_str());
+	CHECK(a->caller.starts_with("bpf_jit_binary"), "the program was allocated by %s", a->caller.c_str());
+	if (have_large_leaves())
+		CHECK(large_leaves, "there is no large page");
+	else
+		CHECK(!large_leaves, "%llu large pages, against the command line", (unsigned long long)large_leaves);
+	return pass();
+}
+
+/* Programs of about 200 kB each, until the pool has taken three large pages more for them. */
+static result large_programs(std::vector<unique_fd> &progs)
+{
+	const u64 before = pool_list().size();
+	u64 size = before;
+
+	for (int i = 0; i < 200 && size < before + 3 * large; i++) {
+		progs.emplace_back(bpf_prog_load(bpf_return_large(i, 8000)));
+		CHECK(progs.back(), "program %d: %s", i, strerror(-progs.back().fd));
+		if (i % 10 == 9)
+			size = pool_list().size();
+	}
+	CHECK(size >= before + 3 * large, "%zu large programs made %llu bytes of %llu", progs.size(),
+	      (unsigned long long)size, (unsigned long long)before);
+	return pass();
+}
+
+/* How many runs of chunks that lie side by side there are. */
+static size_t runs(const pool_list &list)
+{
+	std::set<u64> ends;
+	size_t n = 0;
+
+	for (const chunk &c : list.chunks)
+		ends.insert(c.addr + c.size);
+	for (const chunk &c : list.chunks)
+		n += !ends.count(c.addr);
+	return n;
+}
+
+/* What /proc/vmallocinfo shows as reserved for chunks: address and size; mapped of it. */
+struct reservations {
+	std::map<u64, u64> windows;
+	u64 pages = 0;
+
+	reservations()
+	{
+		for (const std::string &line : split(slurp("/proc/vmallocinfo").value_or(""))) {
+			std::vector<std::string> w = words(line);
+
+			if (w.size() < 3 || std::find(w.begin(), w.end(), "sparse") == w.end())
+				continue;
+			windows[strtoull(w[0].c_str(), nullptr, 16)] = strtoull(w[1].c_str(), nullptr, 10);
+			for (const std::string &word : w)
+				if (word.starts_with("pages="))
+					pages += atoll(word.c_str() + 6);
+		}
+	}
+};
+
+/* Chunks lie side by side there, and no address between two of them is lost. */
+static result side_by_side()
+{
+	TRY(need_pool());
+	settle();
+	const size_t runs_before = runs(pool_list());
+	std::vector<unique_fd> progs;
+	TRY(large_programs(progs));
+	pool_list list;
+	reservations reserved;
+
+	CHECK(!reserved.windows.empty(), "/proc/vmallocinfo shows no sparse area");
+	for (const chunk &c : list.chunks) {
+		auto it = reserved.windows.upper_bound(c.addr);
+
+		CHECK(it != reserved.windows.begin() && c.addr + c.size <= (--it)->first + it->second,
+		      "chunk %#llx is in no window", (unsigned long long)c.addr);
+	}
+	for (const auto &[addr, size] : reserved.windows)
+		CHECK(size % large == 0, "a window of %llu bytes", (unsigned long long)size);
+	CHECK(reserved.pages * page_size() == list.size(), "%llu pages are mapped for chunks of %llu bytes",
+	      (unsigned long long)reserved.pages, (unsigned long long)list.size());
+	diag("%zu chunks in %zu runs, which were %zu, in %zu windows", list.chunks.size(), runs(list), runs_before,
+	     reserved.windows.size());
+	/* From somewhere in the middle of a window down, and on from its end. */
+	CHECK(runs(list) <= runs_before + 1, "%zu chunks lie in %zu runs, which were %zu", list.chunks.size(),
+	      runs(list), runs_before);
+	return pass();
+}
+
+/*
+ * Which window and which page of it come first is random. Both would be the first
+ * by accident in one boot of a quarter of a million.
+ */
+static result starts_anywhere()
+{
+	TRY(need_pool());
+	if (!kallsyms().has("kernel_randomize_memory") ||
+	    slurp("/proc/cmdline").value_or("").find("nokaslr") != std::string::npos)
+		return skip("CONFIG_RANDOMIZE_MEMORY is not set, or nokaslr");
+	pool_list list;
+	const u64 first = (list.start + large - 1) / large * large;
+
+	diag("the range starts at %#llx, the origin is %#llx", (unsigned long long)list.start,
+	     (unsigned long long)list.origin);
+	for (const auto &[addr, size] : reservations().windows)
+		CHECK(addr != first || list.origin % large, "from the first page of the first window on");
+	return pass();
+}
+
+/* fentry programs on so many functions, of those that nothing here calls often. */
+static std::vector<unique_fd> trampolines(size_t n, std::vector<unique_fd> &progs)
+{
+	std::vector<unique_fd> links;
+
+	for (const std::string &f : split(slurp(tracefs("available_filter_functions")).value_or(""))) {
+		if (links.size() == n)
+			break;
+		if (!f.starts_with("tcp_") && !f.starts_with("inet_"))
+			continue;
+		unique_fd prog(bpf_tracing_load(f.c_str(), BPF_TRACE_FENTRY, bpf_return(0)));
+		unique_fd link(prog ? bpf_attach(prog.fd) : -1);
+
+		if (!link)
+			continue;
+		progs.push_back(std::move(prog));
+		links.push_back(std::move(link));
+	}
+	return links;
+}
+
+/* What a program takes: with a header of 8 bytes, and 16 so that it begins at random. */
+static u64 granules(const unique_fd &prog)
+{
+	return (bpf_images(prog.fd).at(0).len + 8 + 16 + granule - 1) / granule * granule;
+}
+
+static result density()
+{
+	static constexpr size_t nr_progs = 1000, nr_kprobes = 500, nr_trampolines = 100;
+
+	TRY(need_pool());
+	TRY(need_bpf_trampolines());
+	TRY(need_module("execmem_clone_000"));
+	if (!have_kprobe_events())
+		return skip("CONFIG_KPROBE_EVENTS is not set");
+
+	rlimit files { 4096, 4096 };
+	CHECK(!setrlimit(RLIMIT_NOFILE, &files), "RLIMIT_NOFILE: %s", strerror(errno));
+	module_clones clones(30);
+	CHECK(!clones.err, "clones: %s", strerror(-clones.err));
+	/* A spare chunk of small pages may be left, of a test in which there was no memory. */
+	spit("/proc/sys/vm/drop_caches", "2");
+	settle();
+	pool_list before;
+	std::vector<unique_fd> progs, tracers;
+	std::vector<std::string> probes;
+	defer remove([&] {
+		for (const std::string &p : probes)
+			append(tracefs("kprobe_events"), p);
+	});
+
+	u64 rounded = 0;
+	for (size_t i = 0; i < nr_progs; i++) {
+		progs.emplace_back(bpf_prog_load(bpf_return(i, 2 + i % 30)));
+		CHECK(progs.back(), "program %zu: %s", i, strerror(-progs.back().fd));
+		rounded += granules(progs.back());
+	}
+	pool_list with_progs;
+	u64 bpf = 0;
+	for (const unique_fd &prog : progs) {
+		const area *a = with_progs.find(bpf_images(prog.fd).at(0).addr);
+
+		CHECK(a && a->live(), "a program is in no area");
+		bpf += a->size;
+	}
+
+	for (const std::string &clone : clones.names) {
+		const auto starts = instructions(clone + ":execmem_clone_work", 80);
+
+		for (int off = 4; off < 80 && probes.size() < nr_kprobes; off++) {
+			std::string name = format("execmem_dense/%s_%d", clone.c_str(), off);
+
+			if ((!starts || starts->count(off)) &&
+			    !append(tracefs("kprobe_events"), format("p:%s %s:execmem_clone_work+%d\n", name.c_str(),
+								     clone.c_str(), off)))
+				probes.push_back("-:" + name + "\n");
+		}
+	}
+	std::vector<unique_fd> links = trampolines(nr_trampolines, tracers);
+	CHECK(probes.size() == nr_kprobes, "only %zu kprobes", probes.size());
+	CHECK(links.size() == nr_trampolines, "only %zu trampolines", links.size());
+
+	pool_list after;
+	page_tables pt;
+	u64 live = after.live() - before.live(), grown = after.size() - std::min(before.size(), after.size());
+	u64 trampoline = after.live("bpf") - with_progs.live("bpf");
+	for (const unique_fd &tracer : tracers)
+		trampoline -= granules(tracer);
+	u64 in_large = 0, all = 0;
+	for (const area &a : after.areas) {
+		const mapping *m = a.live() && a.type != "module_data" && a.type != "module_rodata" &&
+				   a.type != "module_text" ? pt.find(a.addr) : nullptr;
+
+		if (m && m->exec) {
+			all += a.size;
+			in_large += m->level == "pmd" ? a.size : 0;
+		}
+	}
+	diag("1000 programs: %llu bytes, their lengths rounded to granules: %llu", (unsigned long long)bpf,
+	     (unsigned long long)rounded);
+	const u64 slots = after.live("kprobes") - before.live("kprobes");
+	diag("100 trampolines: %llu bytes; 500 kprobes: %llu bytes", (unsigned long long)trampoline,
+	     (unsigned long long)slots);
+	diag("%llu bytes live, for which the pool has taken %llu", (unsigned long long)live,
+	     (unsigned long long)grown);
+	diag("%.1f %% of the text that is not of modules lies in 2 MB leaves", all ? 100.0 * in_large / all : 0);
+
+	CHECK(bpf == rounded, "programs of %llu bytes take %llu", (unsigned long long)rounded,
+	      (unsigned long long)bpf);
+	CHECK(trampoline >= nr_trampolines * granule && trampoline < nr_trampolines * 256,
+	      "100 trampolines take %llu bytes", (unsigned long long)trampoline);
+	/* 16 bytes each, and less than 128 where it is optimised; in whole pages. */
+	CHECK(slots > 0 && slots <= nr_kprobes * (16 + 128) + 2 * page_size(), "500 kprobes take %llu bytes",
+	      (unsigned long long)slots);
+	CHECK(grown <= live * 11 / 10 + large, "the pool has taken %llu bytes for %llu",
+	      (unsigned long long)grown, (unsigned long long)live);
+	if (have_large_leaves())
+		CHECK(in_large >= all * 95 / 100, "%llu of %llu bytes lie in large pages",
+		      (unsigned long long)in_large, (unsigned long long)all);
+	return pass();
+}
+
+static u64 free_memory()
+{
+	for (const std::string &line : split(slurp("/proc/meminfo").value_or("")))
+		if (line.starts_with("MemFree:"))
+			return strtoull(words(line)[1].c_str(), nullptr, 10) << 10;
+	return 0;
+}
+
+/*
+ * What has been taken for many goes back when they are gone, but for a spare
+ * one, and that too when memory is short.
+ */
+static result gives_back()
+{
+	TRY(need_pool());
+	settle();
+	const pool_list before;
+	static constexpr int rounds = 5;
+	u64 most = 0, now = 0, idle = 0, left = 0, less = 0;
+
+	for (int round = 0; round < rounds; round++) {
+		{
+			std::vector<unique_fd> progs;
+
+			TRY(large_programs(progs));
+			most = pool_list().size();
+		}
+		bool back = wait_for(20000, [&] { return (now = pool_list().size()) <= before.size() + large; });
+		diag("%llu kB before, %llu kB with large programs, %llu kB after",
+		     (unsigned long long)before.size() >> 10, (unsigned long long)most >> 10,
+		     (unsigned long long)now >> 10);
+		CHECK(back, "%llu bytes were taken before, %llu are now", (unsigned long long)before.size(),
+		      (unsigned long long)now);
+		if (round == 1)
+			left = free_memory();
+	}
+	/* Caches have filled by now; what is lost in each round is more than their rest. */
+	bool same = wait_for(10000, [&] {
+		less = left - std::min(left, free_memory());
+		return less < most - before.size();
+	});
+	diag("%llu kB of memory less than after the second time", (unsigned long long)less >> 10);
+	CHECK(same, "%llu bytes of memory are lost", (unsigned long long)less);
+
+	CHECK(wait_for(5000, [&] { return (idle = pool_list().idle) == 1; }), "%llu spare chunks, not 1",
+	      (unsigned long long)idle);
+	bool given = wait_for(5000, [&] {
+		spit("/proc/sys/vm/drop_caches", "2");
+		return (idle = pool_list().idle) == 0;
+	});
+	CHECK(given, "a spare chunk stays when memory is short");
+	return pass();
+}
+
+/* Giving back takes no memory, whoever it is that frees. */
+static result frees_without_memory()
+{
+	TRY(need_pool());
+	TRY(need_module("execmem_clone_000"));
+	call_trace trace("execmem_frees");
+	size_t freed = 0, allocated = 0;
+
+	{
+		live_load load(20);
+		CHECK(load.error.empty(), "%s", load.error.c_str());
+		trace.begin({ "execmem/execmem_free", "kmem/kmalloc", "kmem/kmem_cache_alloc",
+			      "kmem/mm_page_alloc" });
+	}
+	usleep(2000000);
+	for (const call_trace::event &e : trace.end()) {
+		if (e.name == "execmem_free") {
+			freed++;
+			continue;
+		}
+		allocated++;
+		/* What it ends in, for memory of either kind; vfree() is not its own. */
+		if ((e.called_by("__execmem_free") && !e.called_by("__vunmap")) || e.called_by("execmem_pool_free") ||
+		    e.called_by("execmem_pool_work")) {
+			for (const std::string &c : e.callers)
+				diag("=> %s", c.c_str());
+			return fail("execmem_free() allocates memory (%s)", e.name.c_str());
+		}
+	}
+	CHECK(trace.error.empty(), "%s", trace.error.c_str());
+	diag("%zu pieces freed, memory allocated %zu times meanwhile, but not for that", freed, allocated);
+	CHECK(freed >= 20 && allocated, "%zu pieces freed, memory allocated %zu times", freed, allocated);
+	return pass();
+}
+
+/* The course of a program and of a chunk, as tracefs tells it. */
+static result traced()
+{
+	TRY(need_pool());
+	std::string dir = tracefs("instances/execmem_traced");
+	if (!exists(tracefs("events/execmem")))
+		return skip("CONFIG_TRACING is not set");
+	CHECK(!mkdir(dir.c_str(), 0755), "%s: %s", dir.c_str(), strerror(errno));
+	defer remove([&] { rmdir(dir.c_str()); });
+
+	CHECK(!spit(dir + "/events/execmem/enable", "1"), "the events cannot be enabled");
+	u64 addr = 0;
+	{
+		std::vector<unique_fd> progs;
+
+		TRY(large_programs(progs));
+		addr = bpf_images(progs[0].fd).at(0).addr / granule * granule;
+	}
+	wait_for(20000, [&] { return slurp(dir + "/trace").value_or("").find("execmem_shrink") != std::string::npos; });
+	spit(dir + "/events/execmem/enable", "0");
+
+	std::string trace = slurp(dir + "/trace").value_or("");
+	size_t at = 0;
+	for (const char *event : { "alloc", "write", "finish", "free" }) {
+		std::string what = format("execmem_%s: addr=0x%llx size=", event, (unsigned long long)addr);
+
+		at = trace.find(what, at);
+		CHECK(at != trace.npos, "no event, or out of order: %s", what.c_str());
+		std::string line = trace.substr(at, trace.find('\n', at) - at);
+		CHECK(line.ends_with("type=bpf"), "%s", line.c_str());
+	}
+	for (const char *event : { "grow", "shrink" }) {
+		at = trace.find(format("execmem_%s: addr=0x", event));
+		CHECK(at != trace.npos, "no execmem_%s", event);
+	}
+	return pass();
+}
+
+int main()
+{
+	return run_cases({
+		{ "listed", listed },
+		{ "side_by_side", side_by_side },
+		{ "starts_anywhere", starts_anywhere },
+		{ "density", density },
+		{ "gives_back", gives_back },
+		{ "frees_without_memory", frees_without_memory },
+		{ "traced", traced },
+	});
+}
