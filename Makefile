@@ -7,7 +7,7 @@ export ARCH FLAVOUR BASE EXTRA_CONFIG TESTS APPEND ACCEL TO V
 
 help:
 	@echo 'make run         apply, build, boot in QEMU, test'
-	@echo '                 ARCH=x86_64|arm64|riscv64|s390x|ppc64le FLAVOUR=default|nomodules|debug|stock'
+	@echo '                 ARCH=x86_64|arm64|riscv64|s390x|ppc64le FLAVOUR=default|nomodules|debug|inline|stock'
 	@echo '                 BASE=tarball|directory|git-tree[@revision]'
 	@echo '                 EXTRA_CONFIG=fragment TESTS=a,b APPEND="kernel parameters" ACCEL=kvm'
 	@echo 'make run-tree-selftests'
@@ -49,7 +49,7 @@ export:
 	@scripts/series.sh export
 
 clean:
-	rm -rf build/*-default build/*-nomodules build/*-debug build/*-stock build/*-tree build/tree-selftests build/host
+	rm -rf build/*-default build/*-nomodules build/*-debug build/*-inline build/*-stock build/*-tree build/tree-selftests build/host
 
 distclean:
 	rm -rf build

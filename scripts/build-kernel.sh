@@ -23,7 +23,10 @@ tree*) fragments+=(modules "modules-$ARCH") ;;
 esac
 [[ $FLAVOUR = *stock ]] || fragments+=(series)
 [[ $FLAVOUR != tree* ]] || fragments+=(tree)
-[[ $FLAVOUR = debug ]] && fragments+=(debug)
+case $FLAVOUR in
+debug) fragments+=(debug) ;;
+inline) fragments+=(debug inline) ;;
+esac
 files=()
 for fragment in "${fragments[@]}"; do
 	file=$top/kernel-config/$fragment.config
@@ -76,7 +79,8 @@ begin=$SECONDS
 title="kernel $ARCH-$FLAVOUR"
 rm -f "$out/vmlinuz"
 targets=("${image##*/}")
-grep -q '^CONFIG_MODULES=y' "$kernel/.config" && targets+=(modules)
+# IMAGE_ONLY=1: of a mutant, whose guest has the modules already
+[[ ${IMAGE_ONLY:-} ]] || ! grep -q '^CONFIG_MODULES=y' "$kernel/.config" || targets+=(modules)
 say "$title: building $(sed -n 's/^\(VERSION\|PATCHLEVEL\|SUBLEVEL\) = //p' "$source/Makefile" | paste -sd .)"
 run_logged "$out/build.log" "$title" make "${make_args[@]}" "${targets[@]}"
 ln -sf "kernel/$image" "$out/vmlinuz"

@@ -22,15 +22,26 @@ work=$own/linux-6.1.y
 remembered=$own/killed
 killed=0 survived=0 broken=0 bad=()
 
-# What decides over a mutant beside its patch; after series.sh.
+# What decides over all mutants; after series.sh.
 conditions() {
 	git -C "$tree" rev-parse 'HEAD^{tree}'
-	(cd "$top" && find selftests/execmem kernel-config scripts/harness scripts/build-*.sh scripts/run.sh \
-		-type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
+	(cd "$top" && find selftests/execmem/*.hpp selftests/execmem/mod kernel-config scripts/harness \
+		scripts/build-*.sh scripts/run.sh -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
 	cat "$scripts/check-mutants.sh"
 }
+# What decides over this one: its patch, and the tests that it names.
+key() {
+	local test
+	{
+		echo "$conditions_id"
+		cat "$1"
+		for test in $(field Tests "$1" | tr ',' ' '); do
+			grep "^$test " "$list"
+			cat "$top/selftests/execmem/$test.cpp"
+		done
+	} | sha256sum | cut -d ' ' -f 1
+}
 # known PATCH, remember PATCH
-key() { { echo "$conditions_id"; cat "$1"; } | sha256sum | cut -d ' ' -f 1; }
 known() { grep -qxF "$(key "$1")" "$remembered" 2> /dev/null; }
 remember() { key "$1" >> "$remembered"; }
 
@@ -129,23 +140,28 @@ boot() {
 }
 
 # All tests that the mutants of this ARCH and FLAVOUR are to be found by must be
-# content with the kernel as it is: else their red proves nothing.
+# content with the kernel as it is, booted as they are: else their red proves
+# nothing.
 #
 # The modules are packed once, here, without their BTF: types are numbered anew
 # in each kernel image, and one whose BTF does not fit is not loaded. Nothing
 # else of a module depends on the image that it was built with.
 unmutated() {
-	local tests results=$own/results/$ARCH-$FLAVOUR
-	tests=$(for patch in "$@"; do field Tests "$patch"; done | tr ',' '\n' |
-		LC_ALL=C sort -u | paste -s -d ,)
+	local patch append tests results
 	"$scripts/host-setup.sh"
 	EXECMEM_BUILD=$own "$scripts/build-kernel.sh" || return 1
 	EXECMEM_BUILD=$own MODULE_BTF=no "$scripts/build-guest.sh" || return 1
-	say "$ARCH-$FLAVOUR without a fault: $tests"
-	if ! boot "$results" "$tests" ''; then
-		say "$ARCH-$FLAVOUR is red without a fault: $(reds "$results" | one_line)"
-		return 1
-	fi
+	while read -r append <&8; do
+		tests=$(for patch in "$@"; do
+			[[ $(field Append "$patch") != "$append" ]] || field Tests "$patch"
+		done | tr ',' '\n' | LC_ALL=C sort -u | paste -s -d ,)
+		results=$own/results/$ARCH-$FLAVOUR${append:+-${append//[^[:alnum:]]/-}}
+		say "$ARCH-$FLAVOUR${append:+ $append} without a fault: $tests"
+		if ! boot "$results" "$tests" "$append"; then
+			say "it is red without a fault: $(reds "$results" | one_line)"
+			return 1
+		fi
+	done 8< <(for patch in "$@"; do field Append "$patch" | grep . || echo; done | LC_ALL=C sort -u)
 }
 
 mutant() {

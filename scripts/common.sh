@@ -81,10 +81,10 @@ check_arch() {
 
 check_flavour() {
 	case $FLAVOUR in
-	default|nomodules|debug|stock) ;;
+	default|nomodules|debug|inline|stock) ;;
 	tree|tree-stock) # made and used by tree-selftests.sh
 		[[ $ARCH = x86_64 ]] || die "FLAVOUR=$FLAVOUR is for ARCH=x86_64 only" ;;
-	*) die "unknown FLAVOUR '$FLAVOUR': default, nomodules, debug or stock" ;;
+	*) die "unknown FLAVOUR '$FLAVOUR': default, nomodules, debug, inline or stock" ;;
 	esac
 }
 
@@ -110,7 +110,7 @@ run_logged() {
 	while kill -0 "$pid" 2> /dev/null; do
 		sleep 0.5
 		if ((SECONDS >= next)); then
-			say "$title: $((SECONDS - begin)) s, $(grep -c '^ *\(CC\|AS\|LD\|HOST\)' "$log" || true) steps"
+			say "$title: $((SECONDS - begin)) s, $(grep -c '^ *\(CC\|AS\|LD\|HOST\|CLNG\|TEST\)' "$log" || true) steps"
 			next=$((SECONDS + 20))
 		fi
 	done

@@ -34,9 +34,12 @@ zlib1g-dev /usr/include/zlib.h
 '
 [[ ${1:-} != all ]] || wanted+='coccinelle spatch
 '
-[[ ${1:-} != tree ]] || wanted+='iputils-ping ping
+[[ ${1:-} != tree ]] || wanted+='clang clang
+iproute2 /sbin/ip
+iputils-ping ping
 kmod /sbin/modprobe
 libcap2-bin /sbin/capsh
+llvm llvm-strip
 procps /sbin/sysctl
 '
 [[ ${1:-} != *=* ]] || wanted+="${1%%=*} ${1#*=}

@@ -3,7 +3,7 @@
 # One kernel from patches to verdict: build, boot, test.
 #
 # Environment: ARCH, FLAVOUR, BASE; TESTS=a,b (default: all); APPEND= more
-# kernel parameters; ACCEL=kvm (default: tcg, the same guest everywhere);
+# kernel parameters; ACCEL=kvm (default: tcg, the same guest everywhere); CPUS=N;
 # BUILT=1 to boot what the last run built;
 # RESULTS=directory for what the run leaves (default: build/ARCH-FLAVOUR).
 
@@ -28,9 +28,10 @@ results=${RESULTS:-$out}
 mkdir -p "$results"
 args=(--arch "$ARCH" --dir "$results" --tree "$source" --kernel "$out/vmlinuz" --initrd "$out/initrd")
 [[ ! -e $top/selftests/execmem/list ]] || args+=(--list "$top/selftests/execmem/list")
-[[ $FLAVOUR = debug ]] && args+=(--memory 2048 --slow 4 --boot-timeout 400)
+[[ $FLAVOUR = debug || $FLAVOUR = inline ]] && args+=(--memory 2048 --slow 4 --boot-timeout 400)
 [[ ! ${TESTS:-} ]] || args+=(--tests "$TESTS")
 [[ ! ${APPEND:-} ]] || args+=(--append "$APPEND")
 [[ ! ${ACCEL:-} ]] || args+=(--accel "$ACCEL")
+[[ ! ${CPUS:-} ]] || args+=(--cpus "$CPUS")
 say "booting $ARCH-$FLAVOUR"
 exec "$build/host/run-guest" "${args[@]}"

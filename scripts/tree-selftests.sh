@@ -42,9 +42,115 @@ programs=(
 	capsh ping
 )
 
+# put STAGE PROGRAM...: at the same place in the guest, and their libraries
+put() {
+	local stage=$1 path paths=()
+	shift
+	for path; do
+		paths+=("$(PATH=/usr/bin:/usr/sbin:/bin:/sbin type -P -- "$path")") ||
+			die "'$path' is not installed, a test of the tree calls it"
+	done
+	put_libraries "$stage" "${paths[@]}"
+	for path in "${paths[@]}"; do
+		mkdir -p "$stage${path%/*}"
+		cp -L "$path" "$stage$path"
+	done
+}
+
+# put_libraries STAGE FILE...
+put_libraries() {
+	local stage=$1 path
+	shift
+	while read -r path; do
+		mkdir -p "$stage${path%/*}"
+		cp -L "$path" "$stage$path"
+	done < <(ldd "$@" 2> /dev/null | grep -oE '/[^ :]+\.so[^ :]*' | LC_ALL=C sort -u)
+}
+
+# archive STAGE INITRD: and INITRD.id, what is in it. pack() has set kernel.
+archive() {
+	local stage=$1 initrd=$2
+	{
+		echo 'nod /dev/console 0600 0 0 c 5 1'
+		# a directory comes before what is in it
+		find "$stage" -mindepth 1 \( -type d -printf 'dir /%P %m 0 0\n' \) -o \
+			\( -type l -printf 'slink /%P %l 0777 0 0\n' \) -o \
+			\( -type f -printf 'file /%P %p %m 0 0\n' \)
+	} | LC_ALL=C sort -k 2,2 > "$initrd.list"
+	"$kernel/usr/gen_init_cpio" "$initrd.list" > "$initrd.new" || die 'the initramfs could not be written'
+	mv "$initrd.new" "$initrd"
+	# the archive has times in it
+	(cd "$stage" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) |
+		sha256sum > "$initrd.id"
+}
+
+# pack_bpf STAGE: test_verifier and test_progs, built as their Makefile does;
+# pack() has set source, out, kernel and make_args.
+pack_bpf() {
+	local stage=$1/selftests work=$out/bpf module=$out/bpf_testmod tools tests cc=gcc clang=clang id parts file
+	tools=$work/tools
+	tests=$tools/testing/selftests/bpf
+	! command -v ccache > /dev/null || { cc='ccache gcc' clang='ccache clang'; }
+	# That Makefile writes beside its sources: they are copied. A build that was
+	# cut off begins again: half a header would do for make.
+	parts=(include/uapi kernel/bpf scripts tools/{arch,bpf,build,include,lib,scripts}
+		tools/testing/selftests/{bpf,lib.mk,kselftest.h,kselftest_harness.h})
+	id=$({
+		(cd "$source" && find "${parts[@]}" -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
+		gcc --version
+		clang --version
+	} | sha256sum)
+	if [[ $(cat "$work/id" 2> /dev/null || true) != "$id" ]]; then
+		rm -rf "$work"
+		mkdir -p "$work/bpftool"
+		(cd "$source" && cp -r --parents "${parts[@]}" "$work/")
+	fi
+	rm -f "$work/id"
+	# All objects hang on vmlinux.h: it is a new one only where a type has changed,
+	# not for each new kernel.
+	run_logged "$out/bpftool.log" "$FLAVOUR: bpftool" make -C "$tools/bpf/bpftool" -j "$(nproc)" \
+		OUTPUT="$work/bpftool/" bootstrap
+	"$work/bpftool/bootstrap/bpftool" btf dump file "$kernel/vmlinux" format c > "$work/vmlinux.h.new" ||
+		die "no types in the kernel: see ${out#"$top"/}/build.log"
+	cmp -s "$work/vmlinux.h.new" "$work/vmlinux.h" || mv "$work/vmlinux.h.new" "$work/vmlinux.h"
+	# The module fits this very image: it is made outside like test_kmod, and for
+	# that Makefile it is there (-o), however old.
+	rm -rf "$module"
+	cp -r "$source/tools/testing/selftests/bpf/bpf_testmod" "$module"
+	run_logged "$out/bpf_testmod.log" "$FLAVOUR: bpf_testmod" "${make_args[@]}" M="$module" modules
+	cp "$module/bpf_testmod.ko" "$tests/"
+	# the linker is binutils', not LLVM's: one package less
+	run_logged "$out/bpf.log" "$FLAVOUR: test_verifier and test_progs" env CCACHE_BASEDIR="$build" \
+		CCACHE_NOHASHDIR=1 make -C "$tests" -j "$(nproc)" CC="$cc" CLANG="$clang" LLD=bfd \
+		VMLINUX_BTF="$work/vmlinux.h" VMLINUX_H="$work/vmlinux.h" -o "$tests/bpf_testmod.ko" \
+		"$tests"/test_{verifier,progs}
+	gcc -o "$work/verifier-names" -I"$tests" -I"$tests/tools/include" -I"$tools/lib" -I"$tools/include" \
+		-I"$tools/include/uapi" "$harness/verifier-names.c" "$tests"/{cap,testing}_helpers.o \
+		"$tests/tools/build/libbpf/libbpf.a" -lelf -lz || die 'verifier-names.c does not compile'
+	echo "$id" > "$work/id"
+
+	mkdir "$stage/test_verifier"
+	strip -o "$stage/test_verifier/test_verifier" "$tests/test_verifier"
+	"$work/verifier-names" > "$stage/test_verifier/tests"
+
+	# without what debuggers want, but with symbols: there are probes on them
+	mkdir -p "$stage/test_progs/progs"
+	for file in test_progs urandom_read liburandom_read.so bpf_testmod.ko bpftool; do
+		strip --strip-debug -o "$stage/test_progs/$file" "$tests/$file"
+	done
+	for file in "$tests"/*.bpf.o; do
+		llvm-strip --strip-debug -o "$stage/test_progs/${file##*/}" "$file"
+	done
+	cp "$tests"/progs/btf_dump_test_case_*.c "$stage/test_progs/progs/"
+	put_libraries "$1" "$tests"/{test_verifier,test_progs,urandom_read,bpftool}
+	put "$1" ip tc
+	# where control groups and names of network namespaces are mounted
+	mkdir -p "$1"/{mnt,run,var/run}
+}
+
 # pack FLAVOUR SOURCE
 pack() {
-	local FLAVOUR=$1 source=$2 out kernel stage program path suite copies=() libraries=() make_args
+	local FLAVOUR=$1 source=$2 out kernel stage path suite make_args
 	out=$build/$ARCH-$FLAVOUR
 	kernel=$out/kernel
 	stage=$out/initrd.stage
@@ -56,16 +162,7 @@ pack() {
 		ln -s "usr/$path" "$stage/$path"
 	done
 
-	for program in "${programs[@]}"; do
-		path=$(PATH=/usr/bin:/usr/sbin:/bin:/sbin type -P -- "$program") ||
-			die "'$program' is not installed, a test of the tree calls it"
-		copies+=("$path")
-	done
-	mapfile -t libraries < <(ldd "${copies[@]}" 2> /dev/null | grep -oE '/[^ :]+\.so[^ :]*' | LC_ALL=C sort -u)
-	for path in "${copies[@]}" "${libraries[@]}"; do
-		mkdir -p "$stage${path%/*}"
-		cp -L "$path" "$stage$path"
-	done
+	put "$stage" "${programs[@]}"
 
 	for suite in ftrace livepatch kmod static_keys; do
 		cp -r "$source/tools/testing/selftests/$suite" "$stage/selftests/"
@@ -93,25 +190,21 @@ pack() {
 		ln -s tree "$stage/tests/$suite"
 	done < <(grep -v '^#' "$lists/list")
 
-	{
-		echo 'nod /dev/console 0600 0 0 c 5 1'
-		# a directory comes before what is in it
-		find "$stage" -mindepth 1 \( -type d -printf 'dir /%P %m 0 0\n' \) -o \
-			\( -type l -printf 'slink /%P %l 0777 0 0\n' \) -o \
-			\( -type f -printf 'file /%P %p %m 0 0\n' \)
-	} | LC_ALL=C sort -k 2,2 > "$out/initrd.list"
-	"$kernel/usr/gen_init_cpio" "$out/initrd.list" > "$out/initrd.new" || die 'the initramfs could not be written'
-	mv "$out/initrd.new" "$out/initrd"
-	# the archive has times in it
-	(cd "$stage" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) |
-		sha256sum > "$out/initrd.id"
+	archive "$stage" "$out/initrd"
+	# test_verifier alone is 50 MB: not for those that can do without
+	if [[ " ${suites[*]} " = *' test_'* ]]; then
+		pack_bpf "$stage"
+		archive "$stage" "$out/initrd-bpf"
+	fi
 	rm -rf "$stage"
 }
 
 # boot FLAVOUR SOURCE RUN SUITE [PARAMETERS]
 boot() {
-	local FLAVOUR=$1 source=$2 run=$home/$3/$4 suite=$4 parameters=${5:-} out=$build/$ARCH-$1 args key
-	key=$(sha256sum < "$out/vmlinuz")$(cat "$out/initrd.id")$(sha256sum < "$lists/list")
+	local FLAVOUR=$1 source=$2 run=$home/$3/$4 suite=$4 parameters=${5:-} out=$build/$ARCH-$1 initrd args key
+	initrd=$out/initrd
+	[[ $suite != test_* ]] || initrd+=-bpf
+	key=$(sha256sum < "$out/vmlinuz")$(cat "$initrd.id")$(sha256sum < "$lists/list")
 	key+="${SLOW:-1} ${ACCEL:-} $parameters"
 	if [[ -e $run/complete && $(cat "$run/complete") = "$key" ]]; then
 		say "$3 $suite: as it was"
@@ -121,7 +214,7 @@ boot() {
 	mkdir -p "$run"
 	args=(--complete-is-good --arch "$ARCH" --dir "$run" --tree "$source" --memory 2048
 		--boot-timeout 300 --slow "${SLOW:-1}" --kernel "$out/vmlinuz"
-		--initrd "$out/initrd" --list "$lists/list" --tests "$suite")
+		--initrd "$initrd" --list "$lists/list" --tests "$suite")
 	[[ ! $parameters ]] || args+=(--append "$parameters")
 	[[ ! ${ACCEL:-} ]] || args+=(--accel "$ACCEL")
 	say "booting $FLAVOUR for $3 $suite"
@@ -155,10 +248,6 @@ if [[ ! ${BUILT:-} ]]; then
 	FLAVOUR=tree "$scripts/build-kernel.sh"
 fi
 lock tree-selftests
-"$scripts/build-guest.sh" host
-pack tree-stock "$build/linux-base"
-pack tree "$tree"
-
 mkdir -p "$home"
 list=$lists/list
 if [[ ${TESTS:-} ]]; then
@@ -168,6 +257,10 @@ if [[ ${TESTS:-} ]]; then
 	done > "$list"
 fi
 mapfile -t suites < <(grep -v '^#' "$list" | cut -d ' ' -f 1)
+"$scripts/build-guest.sh" host
+pack tree-stock "$build/linux-base"
+pack tree "$tree"
+
 rm -f "$home/table"
 incomplete=()
 for suite in "${suites[@]}"; do

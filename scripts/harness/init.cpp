@@ -557,7 +557,7 @@ int main()
 
 	double start = now();
 
-	result("# start kmemleak 120");
+	result("# start kmemleak 300");
 	if (have_kmemleak)
 		report(++number, "kmemleak", kmemleak_failure(), std::nullopt, now() - start);
 	else

@@ -2,8 +2,9 @@
 /*
  * Runs one suite of the kernel tree's own selftests in the guest and says, as
  * KTAP, what each of its tests said. The name it is called by is the suite:
- * ftrace, livepatch, kmod, static_keys, lkdtm (shell scripts in /selftests), or
- * kunit (what the kernel ran at boot, from debugfs).
+ * ftrace, livepatch, kmod, static_keys, lkdtm (shell scripts in /selftests),
+ * test_verifier, test_progs (programs there), or kunit (what the kernel ran at
+ * boot, from debugfs).
  *
  * A test says PASS ("ok"), FAIL ("not ok"), that it cannot be run here ("ok ..
  * # SKIP WHY"), or runs out of time. One during which the kernel complains fails,
@@ -23,6 +24,7 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <regex>
 #include <sstream>
 #include <string>
@@ -53,6 +55,7 @@ struct said {
 struct result {
 	bool ok;
 	std::string note;	/* "SKIP ..." or what is wrong */
+	std::string output {};	/* its own part, where one program says much more */
 };
 
 /* One program to run, the tests in it, and how to read what it says. */
@@ -60,7 +63,7 @@ struct unit {
 	strings tests, command;
 	int limit;		/* seconds */
 	/* results in the order of tests; it may find fewer */
-	std::vector<result> (*read)(const said &);
+	std::vector<result> (*read)(const said &, const strings &tests);
 };
 
 std::string suite;
@@ -229,7 +232,7 @@ std::string ending(const said &s)
 
 /* --- what the programs say -------------------------------------------------- */
 /* kselftest's exit status: 0, 4 for "cannot be tested here", all else is bad. */
-std::vector<result> read_status(const said &s)
+std::vector<result> read_status(const said &s, const strings &)
 {
 	if (WIFEXITED(s.status) && WEXITSTATUS(s.status) == 4)
 		return { { true, "SKIP" } };
@@ -239,15 +242,15 @@ std::vector<result> read_status(const said &s)
 }
 
 /* test_static_keys.sh may say [FAIL] and exit with 0. */
-std::vector<result> read_static_keys(const said &s)
+std::vector<result> read_static_keys(const said &s, const strings &tests)
 {
 	if (!s.status && s.output.find("static_key: ok") == s.output.npos)
 		return { { false, "" } };
-	return read_status(s);
+	return read_status(s, tests);
 }
 
 /* "[1] what it is about	[PASS]", once more with "(instance)" for some. */
-std::vector<result> read_ftracetest(const said &s)
+std::vector<result> read_ftracetest(const said &s, const strings &)
 {
 	static const std::regex line("\\[(PASS|FAIL|UNRESOLVED|UNTESTED|UNSUPPORTED|XFAIL|UNDEFINED)\\]$");
 	std::vector<result> results;
@@ -265,7 +268,7 @@ std::vector<result> read_ftracetest(const said &s)
 }
 
 /* "TEST: what it is about ... ok"; the first that fails is the last. */
-std::vector<result> read_livepatch(const said &s)
+std::vector<result> read_livepatch(const said &s, const strings &)
 {
 	std::vector<result> results;
 
@@ -281,6 +284,94 @@ std::vector<result> read_livepatch(const said &s)
 		results.push_back({ true, "SKIP" });
 	}
 	return results;
+}
+
+/*
+ * "#12/p what it is about OK", the tests in their order. Before the verdict may
+ * be how it was run, and behind it, or behind nothing at all where it never came
+ * to a verdict, are lines that explain.
+ */
+std::vector<result> read_verifier(const said &s, const strings &tests)
+{
+	std::vector<result> results;
+	size_t at = 0;
+
+	for (size_t i = 0; i < tests.size(); i++) {
+		const auto number = [&tests](size_t test) {
+			return "#" + tests[test].substr(0, tests[test].find('_')) + " ";
+		};
+
+		at = s.output.find(number(i), at);
+
+		const size_t end = at == s.output.npos ? at :
+			s.output.find(i + 1 < tests.size() ? number(i + 1) : "Summary: ", at);
+
+		if (end == s.output.npos)
+			break;		/* it is not over */
+
+		/* plain() leaves a name as long as it was */
+		const std::string own = s.output.substr(at, end - at);
+		const std::string verdict = own.substr(std::min(own.size(), tests[i].size() + 1),
+						       own.find('\n') - tests[i].size() - 1);
+
+		if (verdict.find("FAIL") == verdict.npos && verdict.ends_with("OK"))
+			results.push_back({ true, "" });
+		else if (const size_t skip = verdict.find("SKIP"); skip != verdict.npos)
+			results.push_back({ true, verdict.substr(skip) });
+		else
+			/* the verdict, and the end of the verifier's log */
+			results.push_back({ false, "", own.size() < 2000 ? own : own.substr(0, 600) +
+					    "\n[...]\n" + own.substr(own.size() - 1200) });
+		at = end;
+	}
+	return results;
+}
+
+/*
+ * "#7 name:OK", and "#7/1 name/what:OK" for each part of it; those that failed
+ * and what they said come once more at the end.
+ */
+std::vector<result> read_progs(const said &s, const strings &tests)
+{
+	static const std::regex line("^#[0-9]+(/[0-9]+)? +(.*):(OK|SKIP|FAIL)$");
+	const std::string part = tests[0] + "/";
+	strings failed, skipped;
+	std::string verdict;
+	std::smatch match;
+
+	const auto join = [](const strings &names) {
+		std::string all;
+
+		for (size_t i = 0; i < names.size() && i < 5; i++)
+			all += " " + names[i];
+		return all + (names.size() > 5 ? " and " + std::to_string(names.size() - 5) + " more" : "");
+	};
+
+	for (const auto &text : split(s.output, '\n')) {
+		if (!text.starts_with('#') || !std::regex_match(text, match, line))
+			continue;
+		if (!match[1].matched) {
+			if (match[2] == tests[0])
+				verdict = match[3];
+			continue;
+		}
+		if (match[3] == "OK" || !match[2].str().starts_with(part))
+			continue;
+
+		const std::string name = plain(match[2].str().substr(part.size()));
+		strings &those = match[3] == "FAIL" ? failed : skipped;
+
+		if (std::find(those.begin(), those.end(), name) == those.end())
+			those.push_back(name);
+	}
+	if (verdict.empty())
+		return {};
+	if (verdict == "FAIL")
+		return { { false, failed.empty() ? "" : "in" + join(failed) } };
+	/* one that passed says so before it cleans up */
+	if (s.status)
+		return { { false, "passed, then " + ending(s) } };
+	return { { true, verdict == "SKIP" ? "SKIP" + join(skipped) : "" } };
 }
 
 /* --- the suites ------------------------------------------------------------- */
@@ -357,7 +448,40 @@ std::vector<unit> lkdtm_units()
 	return units;
 }
 
-std::vector<unit> units_of_suite()
+/* So many numbers at once: each has one test or, unprivileged as well, two. */
+std::vector<unit> verifier_units()
+{
+	constexpr unsigned at_once = 25;
+	std::vector<unit> units;
+
+	for (const auto &name : split(slurp("tests"), '\n')) {
+		const std::string number = name.substr(0, name.find('/'));
+
+		if (units.empty() || strtoul(number.c_str(), nullptr, 10) >=
+				     strtoul(units.back().command[1].c_str(), nullptr, 10) + at_once)
+			units.push_back({ {}, { "/selftests/test_verifier/test_verifier", number, number },
+					  900, read_verifier });
+		units.back().tests.push_back(plain(name));
+		units.back().command[2] = number;
+	}
+	return units;
+}
+
+/* One at a time, with a bpf_testmod.ko that is loaded for it alone. */
+std::vector<unit> progs_units(int slow)
+{
+	const std::string program = "/selftests/test_progs/test_progs";
+	const said names = run({ {}, { program, "-l" }, 60, nullptr }, slow);
+	std::vector<unit> units;
+
+	if (names.status || names.output.empty())
+		die("test_progs -l: " + ending(names));
+	for (const auto &name : split(names.output, '\n'))
+		units.push_back({ { name }, { program, "-a", name }, 600, read_progs });
+	return units;
+}
+
+std::vector<unit> units_of_suite(int slow)
 {
 	if (suite == "ftrace")
 		return ftrace_units();
@@ -367,6 +491,10 @@ std::vector<unit> units_of_suite()
 		return kmod_units();
 	if (suite == "lkdtm")
 		return lkdtm_units();
+	if (suite == "test_verifier")
+		return verifier_units();
+	if (suite == "test_progs")
+		return progs_units(slow);
 	if (suite == "static_keys")
 		return { { { "test_static_keys.sh" }, { "/selftests/static_keys/test_static_keys.sh" },
 			   60, read_static_keys } };
@@ -438,9 +566,9 @@ void prepare()
 }
 
 /* The end of what it said, for whoever has to find out why. */
-void print_tail(const said &s)
+void print_tail(const std::string &output)
 {
-	const strings lines = split(s.output, '\n');
+	const strings lines = split(output, '\n');
 
 	for (size_t i = lines.size() > 25 ? lines.size() - 25 : 0; i < lines.size(); i++)
 		printf("#   | %.200s\n", lines[i].c_str());
@@ -460,10 +588,15 @@ int main(int, char **argv)
 
 	const int slow = std::max(1, atoi(parameter("execmem.slow").c_str()));
 	const strings only = split(parameter("execmem.only"), ',');
-	std::vector<unit> units = units_of_suite();
+	std::vector<unit> units = units_of_suite(slow);
+	std::map<std::string, std::string> left_out;
 	size_t total = 0, number = 0;
 	bool good = true;
 	kernel_log log;
+
+	for (const auto &line : split(slurp("/tests/left-out"), '\n'))
+		if (const size_t end = line.find_first_of(" \t"); end != line.npos)
+			left_out[line.substr(0, end)] = line.substr(line.find_first_not_of(" \t", end));
 
 	if (!only.empty())
 		std::erase_if(units, [&](const unit &u) {
@@ -480,12 +613,12 @@ int main(int, char **argv)
 	if (suite == "lkdtm")
 		run({ { "modprobe" }, { "/sbin/modprobe", "lkdtm" }, 60, read_status }, slow);
 	for (const auto &u : units) {
-		const strings why = lines_with("/tests/left-out", "^" + suite + "/" + u.tests[0] + "[ \t]+(.*)");
+		const auto why = left_out.find(suite + "/" + u.tests[0]);
 
-		if (!why.empty()) {
+		if (why != left_out.end()) {
 			for (const auto &test : u.tests)
 				printf("ok %zu %s # SKIP left out: %s\n", ++number, test.c_str(),
-				       why[0].c_str());
+				       why->second.c_str());
 			continue;
 		}
 		log.complaints();
@@ -493,7 +626,7 @@ int main(int, char **argv)
 		const double start = now();
 		const said s = run(u, slow);
 		const strings complaints = log.complaints();
-		std::vector<result> results = u.read(s);
+		std::vector<result> results = u.read(s, u.tests);
 
 		results.resize(std::min(results.size(), u.tests.size()));
 		while (results.size() < u.tests.size())
@@ -501,15 +634,17 @@ int main(int, char **argv)
 					    results.empty() ? "no result, " + ending(s) : "not reached" });
 		if (!complaints.empty() && suite != "lkdtm")
 			for (auto &r : results)
-				r = { false, "the kernel complained" + std::string(r.ok ? "" : ", and it failed") };
+				r = { false, "the kernel complained" + std::string(r.ok ? "" : ", and it failed"),
+				      r.output };
 		printf("# %.1f s\n", now() - start);
 		for (const auto &complaint : complaints)
 			printf("#   > %.200s\n", complaint.c_str());
-		if (std::any_of(results.begin(), results.end(),
-				[](const result &r) { return !r.ok || !r.note.empty(); }))
-			print_tail(s);
+		if (std::any_of(results.begin(), results.end(), [](const result &r) {
+				return (!r.ok || !r.note.empty()) && r.output.empty(); }))
+			print_tail(s.output);
 		for (size_t i = 0; i < results.size(); i++) {
 			good &= results[i].ok;
+			print_tail(results[i].output);
 			printf("%sok %zu %s%s%s\n", results[i].ok ? "" : "not ", ++number,
 			       u.tests[i].c_str(), results[i].note.empty() ? "" : " # ",
 			       results[i].note.c_str());
