@@ -281,57 +281,21 @@ static result program_is_freed()
 
 /* ------------------------------------------------------------ struct_ops */
 
-static constexpr int enotsupp = 524;
-
-/* A program that implements @member of the kernel's struct @ops. */
-static unique_fd struct_ops_prog(const char *ops, const char *member, const bpf_insns &insns)
-{
-	const vmlinux_btf &btf = vmlinux_btf::get();
-	bpf_load opt;
-
-	opt.type = BPF_PROG_TYPE_STRUCT_OPS;
-	opt.attach_btf_id = btf.id(ops, BTF_KIND_STRUCT);
-	opt.expected_attach_type = btf.find_member(opt.attach_btf_id, member).index;
-	opt.name = member;
-	return unique_fd(bpf_prog_load(insns, opt));
-}
-
-static result need_struct_ops(const char *ops, const char *option)
-{
-	TRY(need_bpf_trampolines());
-	if (!vmlinux_btf::get().id(ops, BTF_KIND_STRUCT))
-		return skip("%s is not set (no struct %s)", option, ops);
-	return pass();
-}
-
 /* The trampoline of a struct_ops function hands the arguments on and the result back. */
 static result struct_ops_dummy()
 {
 	TRY(need_struct_ops("bpf_dummy_ops", "CONFIG_NET"));
-	/* int test_2(state, int a1, unsigned short a2, char a3, unsigned long a4): a1 + a2 + a4 */
-	unique_fd p = struct_ops_prog("bpf_dummy_ops", "test_2", {
-		load_dw(BPF_REG_0, BPF_REG_1, 8),
-		load_dw(BPF_REG_2, BPF_REG_1, 16),
-		add_reg(BPF_REG_0, BPF_REG_2),
-		load_dw(BPF_REG_2, BPF_REG_1, 32),
-		add_reg(BPF_REG_0, BPF_REG_2),
-		exit_insn(),
-	});
+	unique_fd p = dummy_ops_load();
 	CHECK(p, "load: %s", strerror(-p.fd));
 
-	for (u64 i = 0; i < 20; i++) {
-		u64 args[5] = { 0, 1000 * i, 7, 'x', 20 + i };
-		union bpf_attr attr = bpf_zero();
+	for (u32 i = 0; i < 20; i++) {
+		u32 sum = 0;
+		int err = dummy_ops_run(p.fd, 1000 * i, 7, 20 + i, &sum);
 
-		attr.test.prog_fd = p.fd;
-		attr.test.ctx_in = ptr(args);
-		attr.test.ctx_size_in = sizeof(args);
-		int err = sys_bpf(BPF_PROG_TEST_RUN, attr);
 		if (err == -enotsupp)
 			return skip("no BPF trampolines on this architecture");
 		CHECK(!err, "test run: %s", strerror(-err));
-		CHECK(attr.test.retval == 1001 * i + 27, "returned %u, expected %llu", attr.test.retval,
-		      (unsigned long long)(1001 * i + 27));
+		CHECK(sum == 1001 * i + 27, "returned %u, expected %u", sum, 1001 * i + 27);
 	}
 	return no_wx();
 }

@@ -101,7 +101,6 @@ static inline int bpf_prog_load(const bpf_insns &insns, const bpf_load &opt = {}
 	return r;
 }
 
-/* A program of @len instructions that returns @value. */
 /* A classic filter of @length instructions on the socket @fd. Return: 0 or -errno. */
 static inline int attach_classic(int fd, unsigned int length)
 {
@@ -112,6 +111,7 @@ static inline int attach_classic(int fd, unsigned int length)
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) ? -errno : 0;
 }
 
+/* A program of @len instructions that returns @value. */
 static inline bpf_insns bpf_return(int value, unsigned int len = 2)
 {
 	bpf_insns v;
@@ -372,6 +372,59 @@ static inline result need_bpf_trampolines()
 	if (!exists("/sys/kernel/btf/vmlinux"))
 		return skip("CONFIG_DEBUG_INFO_BTF is not set");
 	return pass();
+}
+
+/* ------------------------------------------------------------ struct_ops */
+
+/* What the kernel says where it has no trampolines; 524 has no name outside of it. */
+static constexpr int enotsupp = 524;
+
+/* A program that implements @member of the kernel's struct @ops. */
+static inline unique_fd struct_ops_prog(const char *ops, const char *member, const bpf_insns &insns)
+{
+	const vmlinux_btf &btf = vmlinux_btf::get();
+	bpf_load opt;
+
+	opt.type = BPF_PROG_TYPE_STRUCT_OPS;
+	opt.attach_btf_id = btf.id(ops, BTF_KIND_STRUCT);
+	opt.expected_attach_type = btf.find_member(opt.attach_btf_id, member).index;
+	opt.name = member;
+	return unique_fd(bpf_prog_load(insns, opt));
+}
+
+static inline result need_struct_ops(const char *ops, const char *option)
+{
+	TRY(need_bpf_trampolines());
+	if (!vmlinux_btf::get().id(ops, BTF_KIND_STRUCT))
+		return skip("%s is not set (no struct %s)", option, ops);
+	return pass();
+}
+
+/* bpf_dummy_ops.test_2(state, int a, unsigned short b, char, unsigned long c), which is a + b + c here. */
+static inline unique_fd dummy_ops_load()
+{
+	return struct_ops_prog("bpf_dummy_ops", "test_2", {
+		load_dw(BPF_REG_0, BPF_REG_1, 8),
+		load_dw(BPF_REG_2, BPF_REG_1, 16),
+		add_reg(BPF_REG_0, BPF_REG_2),
+		load_dw(BPF_REG_2, BPF_REG_1, 32),
+		add_reg(BPF_REG_0, BPF_REG_2),
+		exit_insn(),
+	});
+}
+
+/* Called through a trampoline that is made for this one call. Return: 0 or -errno. */
+static inline int dummy_ops_run(int fd, u32 a, u32 b, u32 c, u32 *sum)
+{
+	u64 args[5] = { 0, a, b, 'x', c };
+	union bpf_attr attr = bpf_zero();
+
+	attr.test.prog_fd = fd;
+	attr.test.ctx_in = ptr(args);
+	attr.test.ctx_size_in = sizeof(args);
+	int err = sys_bpf(BPF_PROG_TEST_RUN, attr);
+	*sum = attr.test.retval;
+	return err;
 }
 
 /* Count calls in the first u64 of @map; @map is an array map. */

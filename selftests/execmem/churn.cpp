@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * All users of executable memory at once, each at random but from a seed that
- * is printed: BPF programs, classic ones and trampolines, kprobes, tracers and
- * modules come and go, while what is there is run and has to give what it
- * should. In the end memory is back where it was.
+ * is printed: BPF programs, classic ones, dispatchers, trampolines and
+ * struct_ops, kprobes, tracers, modules and livepatches come and go, while what
+ * is there is run and has to give what it should. In the end memory is back
+ * where it was.
  *
  * "execmem_churn=SECONDS[:SEED]" on the command line; otherwise it is short.
  */
@@ -12,6 +13,7 @@
 #include <random>
 
 #include "footprint.hpp"
+#include "livepatch.hpp"
 #include "load.hpp"
 #include "pool.hpp"
 
@@ -48,7 +50,12 @@ static result churn_programs(random_numbers &rnd)
 		if (progs.size() < 200 && below(rnd, 5) < 3) {
 			u32 value = below(rnd, 1 << 20);
 			unsigned int len = below(rnd, 50) ? 2 + below(rnd, 200) : 2000 + below(rnd, 4000);
-			int fd = bpf_prog_load(bpf_return(value, len));
+			bpf_load how;
+
+			/* Each of these that runs has a dispatcher made anew. */
+			if (!below(rnd, 4))
+				how.type = BPF_PROG_TYPE_XDP;
+			int fd = bpf_prog_load(bpf_return(value, len), how);
 
 			CHECK(fd >= 0, "program of %u instructions: %s", len, strerror(-fd));
 			progs.push_back({ unique_fd(fd), value });
@@ -108,6 +115,43 @@ static result churn_trampolines(random_numbers &rnd)
 		CHECK(!err, "bpf_fentry_test: %s", strerror(-err));
 	}
 	diag("%zu steps with trampolines", rounds);
+	return pass();
+}
+
+/* Each run has a trampoline made for it. */
+static result churn_struct_ops(random_numbers &rnd)
+{
+	size_t rounds = 0;
+
+	for (; time_is_left() || rounds < enough; rounds++) {
+		unique_fd p = dummy_ops_load();
+
+		CHECK(p, "struct_ops: %s", strerror(-p.fd));
+		for (u32 i = 1 + below(rnd, 10); i; i--) {
+			u32 a = below(rnd, 1000), b = below(rnd, 1000), c = below(rnd, 1000), sum = 0;
+			int err = dummy_ops_run(p.fd, a, b, c, &sum);
+
+			CHECK(!err, "struct_ops: %s", strerror(-err));
+			CHECK(sum == a + b + c, "%u + %u + %u is %u", a, b, c, sum);
+		}
+	}
+	diag("%zu struct_ops", rounds);
+	return pass();
+}
+
+/* A patch of a module and of the image is applied and taken back. */
+static result churn_livepatches(random_numbers &)
+{
+	size_t rounds = 0;
+
+	for (; time_is_left() || !rounds; rounds++) {
+		int err = load_module("execmem_klp");
+
+		CHECK(!err, "execmem_klp: %s", strerror(-err));
+		CHECK(wait_for(60000, [] { return patch_settled(); }), "the transition does not end");
+		TRY(remove_patch());
+	}
+	diag("%zu livepatches", rounds);
 	return pass();
 }
 
@@ -186,9 +230,17 @@ static result everything()
 
 	TRY(need_jit());
 	{
-		/* What static ftrace_ops take at first stays: of kprobes, and for a change of BPF trampolines. */
+		/*
+		 * What is taken at first stays: by the static ftrace_ops of kprobes and of
+		 * changes of BPF trampolines, and by dispatchers.
+		 */
 		live_load warm(20);
 		CHECK(warm.error.empty(), "%s", warm.error.c_str());
+		bpf_load how;
+		how.type = BPF_PROG_TYPE_XDP;
+		unique_fd xdp(bpf_prog_load(bpf_return(1), how));
+		u32 ret = 0;
+		CHECK(!xdp || !bpf_run(xdp.fd, &ret), "a program for XDP does not run");
 		if (!warm.bpf_links.empty()) {
 			unique_fd second(bpf_tracing_load("bpf_fentry_test1", BPF_TRACE_FENTRY, bpf_return(0)));
 			unique_fd link(second ? bpf_attach(second.fd) : -1);
@@ -198,21 +250,31 @@ static result everything()
 	}
 	workers.push_back({ "programs", churn_programs, 0 });
 	workers.push_back({ "filters", churn_filters, 0 });
-	if (need_bpf_trampolines().verdict == result::PASS && arch == arch_id::x86_64)
+	if (need_bpf_trampolines().verdict == result::PASS && arch == arch_id::x86_64) {
 		workers.push_back({ "trampolines", churn_trampolines, 0 });
+		if (need_struct_ops("bpf_dummy_ops", "CONFIG_NET").verdict == result::PASS)
+			workers.push_back({ "struct_ops", churn_struct_ops, 0 });
+	}
 	if (have_function_tracer())
 		workers.push_back({ "tracers", churn_tracers, 0 });
 	std::unique_ptr<module_clones> probed;
+	std::unique_ptr<loaded_module> target;
 	if (have_modules()) {
 		workers.push_back({ "modules", churn_modules, 0 });
 		probed = std::make_unique<module_clones>(10);
 		CHECK(!probed->err, "modules: %s", strerror(-probed->err));
 		if (have_kprobe_events())
 			workers.push_back({ "kprobes", churn_kprobes, 0 });
+		if (need_livepatch().verdict == result::PASS) {
+			target = std::make_unique<loaded_module>("execmem_test");
+			CHECK(!target->err, "execmem_test: %s", strerror(-target->err));
+			workers.push_back({ "livepatches", churn_livepatches, 0 });
+		}
 	}
 
-	diag("%u s, seed %u, %zu workers", seconds, seed, workers.size());
 	footprint before = settle();
+	diag("%u s, seed %u, %zu workers, %llu kB of memory are free", seconds, seed, workers.size(),
+	     (unsigned long long)free_memory() >> 10);
 	const u64 pool = pool_list().size();
 	deadline = now_ms() + seconds * 1000ll;
 	fflush(stdout);
@@ -236,8 +298,9 @@ static result everything()
 
 		CHECK(waitpid(w.pid, &status, 0) == w.pid, "waitpid: %s", strerror(errno));
 		if (status)
-			failed += std::string(" ") + w.name;
+			failed += format(" %s (%#x)", w.name, status);
 	}
+	diag("%llu kB of memory are free", (unsigned long long)free_memory() >> 10);
 	CHECK(failed.empty(), "failed:%s", failed.c_str());
 	TRY(no_wx());
 	TRY(no_growth(before));

@@ -15,6 +15,7 @@
 
 #include "counters.hpp"
 #include "footprint.hpp"
+#include "pool.hpp"
 
 /* -------------------------------------------------------- refused requests */
 
@@ -418,51 +419,115 @@ static std::optional<u64> largest_free()
 	return std::nullopt;
 }
 
-/* A program for which the pool has to take another chunk, each time. */
-static result fault_growth()
-{
+/* Programs that fill the pool, so that there is no room for one more. */
+struct full_pool {
 	static constexpr unsigned int len = 300;
+	std::vector<unique_fd> fill;
+	u64 size = 0;
 
-	TRY(need_faults());
-	TRY(need_jit());
-	if (!largest_free() || kernel_parameter("execmem") == "off")
-		return skip("there is no pool");
+	/* The one for which there is no room. */
+	static int one_more() { return bpf_prog_load(bpf_return_large(1, len)); }
 
-	rlimit files { 8192, 8192 };
-	CHECK(!setrlimit(RLIMIT_NOFILE, &files), "RLIMIT_NOFILE: %s", strerror(errno));
 	/* The idle chunk goes, and what is free in the others is taken. */
-	auto give_back = [] { spit("/proc/sys/vm/drop_caches", "2"); };
-	auto no_room = [&](u64 size) {
+	static void give_back() { spit("/proc/sys/vm/drop_caches", "2"); }
+
+	bool no_room() const
+	{
 		/* Programs are freed some time after they are closed. */
 		return wait_for(5000, [&] {
 			give_back();
 			return *largest_free() <= size / 2;
 		});
-	};
-	std::vector<unique_fd> fill;
-	unique_fd large(bpf_prog_load(bpf_return_large(1, len)));
-	CHECK(large, "program: %s", strerror(-large.fd));
-	const u64 size = bpf_images(large.fd).at(0).len, each = size / len;
-	large = unique_fd();
-	give_back();
-	for (u64 room = 0; fill.size() < 5000 && (room = *largest_free()) > size / 2; ) {
-		unsigned int n = std::min<u64>(room / each / 2, 8000);
-
-		fill.emplace_back(bpf_prog_load(bpf_return_large(1, std::max(n, len / 3))));
-		CHECK(fill.back(), "program %zu: %s", fill.size(), strerror(-fill.back().fd));
-		give_back();
 	}
-	diag("%zu programs, and %llu bytes free in one piece", fill.size(), (unsigned long long)*largest_free());
-	CHECK(no_room(size), "%zu programs do not fill the pool", fill.size());
+
+	result make()
+	{
+		TRY(need_jit());
+		if (!largest_free() || kernel_parameter("execmem") == "off")
+			return skip("there is no pool");
+
+		rlimit files { 8192, 8192 };
+		CHECK(!setrlimit(RLIMIT_NOFILE, &files), "RLIMIT_NOFILE: %s", strerror(errno));
+		unique_fd first(one_more());
+		CHECK(first, "program: %s", strerror(-first.fd));
+		size = bpf_images(first.fd).at(0).len;
+		first = unique_fd();
+		give_back();
+		for (u64 room = 0; fill.size() < 5000 && (room = *largest_free()) > size / 2; ) {
+			unsigned int n = std::min<u64>(room / (size / len) / 2, 8000);
+
+			fill.emplace_back(bpf_prog_load(bpf_return_large(1, std::max(n, len / 3))));
+			CHECK(fill.back(), "program %zu: %s", fill.size(), strerror(-fill.back().fd));
+			give_back();
+		}
+		diag("%zu programs, and %llu bytes free in one piece", fill.size(),
+		     (unsigned long long)*largest_free());
+		CHECK(no_room(), "%zu programs do not fill the pool", fill.size());
+		return pass();
+	}
+};
+
+/* A program for which the pool has to take another chunk, each time. */
+static result fault_growth()
+{
+	TRY(need_faults());
+	full_pool full;
+	TRY(full.make());
 
 	call_trace trace("execmem_growth");
 	trace.begin({ "execmem/execmem_grow" });
 	TRY(sweep({ "BPF program load, in a new chunk",
-		    [] { return keep_prog(bpf_prog_load(bpf_return_large(1, len))); }, close_prog,
-		    true, [&] { no_room(size); } }));
+		    [] { return keep_prog(full_pool::one_more()); }, close_prog,
+		    true, [&] { full.no_room(); } }));
 	const size_t grown = trace.end().size();
 	diag("the pool has grown %zu times", grown);
 	CHECK(grown >= 10, "the pool has grown %zu times", grown);
+	return pass();
+}
+
+/* Without 2 MB in one piece a chunk is made of pages, by the same rules, and goes back. */
+static result fault_large_pages()
+{
+	TRY(need_faults());
+	if (!exists(debugfs("fail_page_alloc")))
+		return skip("CONFIG_FAIL_PAGE_ALLOC is not set");
+	if (!have_large_leaves())
+		return skip("there are no large pages");
+	full_pool full;
+	TRY(full.make());
+
+	auto small = [] {
+		const pool_list list;
+
+		return std::count_if(list.chunks.begin(), list.chunks.end(),
+				     [](const chunk &c) { return c.leaf != large; });
+	};
+	CHECK(wait_for(5000, [&] { return !small(); }), "there are chunks of small pages already");
+	const std::string attr = debugfs("fail_page_alloc/");
+	defer restore([&] {
+		for (const char *file : { "probability", "min-order" })
+			spit(attr + file, "0");
+	});
+	for (const auto &[file, value] : std::map<std::string, std::string>{
+			{ "min-order", "9" }, { "times", "-1" }, { "probability", "100" } })
+		CHECK(!spit(attr + file, value), "cannot set %s", file.c_str());
+
+	unique_fd p(full_pool::one_more());
+	CHECK(p, "program: %s", strerror(-p.fd));
+	u32 ret = 0;
+	CHECK(!bpf_run(p.fd, &ret) && ret == 1, "the program gives %u", ret);
+	CHECK(small() == 1, "%zu chunks are of small pages, not 1", static_cast<size_t>(small()));
+	page_tables pt;
+	const mapping *m = pt.find(bpf_images(p.fd).at(0).addr);
+	CHECK(m && m->level == "pte" && m->exec && !m->write, "the program lies in %s",
+	      m ? m->line.c_str() : "no page");
+	TRY(no_wx());
+
+	p = unique_fd();
+	CHECK(wait_for(10000, [&] {
+		full_pool::give_back();
+		return !small();
+	}), "a chunk of small pages stays");
 	return pass();
 }
 
@@ -497,6 +562,93 @@ static result fault_trampoline()
 			* it is, too; and bpf_tracing_link_release() warns when it cannot.
 			*/
 		       false });
+}
+
+/*
+ * Where a kprobe can be set on a call, as "FUNCTION+OFFSET": the kernel emulates
+ * calls, and gives the slot of such a probe back at once. The probes are there,
+ * and off, as long as the object.
+ */
+struct probes_on_calls {
+	std::vector<std::unique_ptr<kprobe_event>> events;
+	std::string last;
+
+	/* As many as need another page of slots. Then the last one goes, and that page. */
+	result fill_pages()
+	{
+		const kallsyms ks;
+		kcore core;
+		const u64 before = slots();
+
+		for (const symbol &s : ks.syms) {
+			if (!s.module.empty() || (s.type != 'T' && s.type != 't') ||
+			    (!s.name.starts_with("tcp_") && !s.name.starts_with("inet_")))
+				continue;
+			const std::string code = core.read(s.addr, 128);
+
+			for (size_t off = 8; off < code.size(); off++) {
+				if (static_cast<u8>(code[off]) != 0xe8)
+					continue;
+				last = s.name + format("+%zu", off);
+				auto ev = std::make_unique<kprobe_event>(format("fill_%zu", events.size()), last);
+
+				if (ev->err)
+					continue;
+				events.push_back(std::move(ev));
+				if (slots() == before)
+					continue;
+				events.pop_back();
+				diag("%zu kprobes fill the pages of slots", events.size());
+				CHECK(slots() == before, "a page without probes stays");
+				return pass();
+			}
+		}
+		return fail("%zu kprobes have needed no page", events.size());
+	}
+
+	static u64 slots()
+	{
+		u64 n = 0;
+
+		for (const area &a : pool_list().areas)
+			n += a.type == "kprobes" && a.live() ? a.size : 0;
+		return n;
+	}
+};
+
+/* A kprobe for which there is no slot in any page, each time. */
+static result fault_slots()
+{
+	TRY(need_faults());
+	if (!have_kprobe_events())
+		return skip("CONFIG_KPROBE_EVENTS is not set");
+	if (arch != arch_id::x86_64)
+		return skip("which slots are given back at once is known for x86-64 only");
+	probes_on_calls probes;
+	TRY(probes.fill_pages());
+
+	call_trace trace("execmem_slots");
+	trace.begin({ "execmem/execmem_alloc" });
+	TRY(sweep({ "kprobe, in a new page",
+		    [&] {
+			    probe = std::make_unique<kprobe_event>("fault", probes.last);
+			    int err = probe->err;
+
+			    if (err)
+				    probe.reset();
+			    return err;
+		    },
+		    [] {
+			    int err = probe->remove();
+
+			    probe.reset();
+			    return err;
+		    },
+		    false }));
+	const size_t pages = trace.end().size();
+	diag("%zu pages of slots", pages);
+	CHECK(pages >= 10, "%zu pages of slots", pages);
+	return pass();
 }
 
 static result fault_kprobe()
@@ -605,8 +757,10 @@ int main()
 		{ "fault_module", fault_module },
 		{ "fault_bpf", fault_bpf },
 		{ "fault_growth", fault_growth },
+		{ "fault_large_pages", fault_large_pages },
 		{ "fault_trampoline", fault_trampoline },
 		{ "fault_kprobe", fault_kprobe },
+		{ "fault_slots", fault_slots },
 		{ "fault_ftrace", fault_ftrace },
 		{ "works_after_all", works_after_all },
 		{ "kmemleak_quiet", kmemleak_quiet },

@@ -86,4 +86,13 @@ static inline result no_growth(const footprint &before)
 	return pass();
 }
 
+/* Bytes. */
+static inline u64 free_memory()
+{
+	for (const std::string &line : split(slurp("/proc/meminfo").value_or("")))
+		if (line.starts_with("MemFree:"))
+			return strtoull(words(line)[1].c_str(), nullptr, 10) << 10;
+	return 0;
+}
+
 #endif /* EXECMEM_FOOTPRINT_HPP */

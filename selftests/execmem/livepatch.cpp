@@ -4,22 +4,7 @@
 #include <memory>
 #include <set>
 
-#include "common.hpp"
-
-static result need_livepatch()
-{
-	if (!have_modules())
-		return skip("CONFIG_MODULES is not set");
-	if (!exists("/sys/kernel/livepatch"))
-		return skip("CONFIG_LIVEPATCH is not set");
-	TRY(need_module("execmem_test"));
-	return need_module("execmem_klp");
-}
-
-static bool settled(const std::string &patch = "execmem_klp")
-{
-	return trim(slurp("/sys/kernel/livepatch/" + patch + "/transition").value_or("0")) == "0";
-}
+#include "livepatch.hpp"
 
 static std::string target()
 {
@@ -31,18 +16,6 @@ static bool image_patched()
 	return slurp("/proc/cmdline").value_or("") == "execmem livepatch\n";
 }
 
-static result remove_patch(const std::string &patch = "execmem_klp")
-{
-	std::string dir = "/sys/kernel/livepatch/" + patch;
-	int err = spit(dir + "/enabled", "0");
-
-	CHECK(!err, "disable: %s", strerror(-err));
-	CHECK(wait_for(30000, [&] { return !exists(dir); }),
-	      "the patch is still in transition");
-	CHECK(wait_for(5000, [&] { return unload_module(patch) == 0; }), "cannot unload %s", patch.c_str());
-	return pass();
-}
-
 static result patch_loaded_module()
 {
 	TRY(need_livepatch());
@@ -51,7 +24,7 @@ static result patch_loaded_module()
 	CHECK(target() == "31 52" && !image_patched(), "wrong before the patch");
 	int err = load_module("execmem_klp");
 	CHECK(!err, "execmem_klp: %s", strerror(-err));
-	bool done = wait_for(30000, [] { return settled(); });
+	bool done = wait_for(30000, [] { return patch_settled(); });
 	std::string got = target();
 	bool image = image_patched();
 	TRY(remove_patch());
@@ -69,7 +42,7 @@ static result patch_coming_module()
 	TRY(need_livepatch());
 	int err = load_module("execmem_klp");
 	CHECK(!err, "execmem_klp: %s", strerror(-err));
-	bool done = wait_for(30000, [] { return settled(); });
+	bool done = wait_for(30000, [] { return patch_settled(); });
 	std::string first, second;
 	int errs[3];
 	{
@@ -228,7 +201,7 @@ static result late_relocations(bool patch_first)
 	CHECK(!err, "the patch does not load: %s", strerror(-err));
 	if (patch_first)
 		m = std::make_unique<loaded_module>("execmem_test");
-	bool done = wait_for(30000, [] { return settled("execmem_klp_late"); });
+	bool done = wait_for(30000, [] { return patch_settled("execmem_klp_late"); });
 	err = m->err;
 	std::string got = target();
 	result wx = no_wx();

@@ -385,8 +385,6 @@ private:
 			instances.push_back(std::move(t));
 		}
 	}
-
-	static constexpr int enotsupp = 524;
 };
 
 #endif /* EXECMEM_LOAD_HPP */

@@ -8,6 +8,7 @@
  * say: the page tables, /proc/vmallocinfo, and what the system call says about
  * the length of BPF programs.
  */
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <map>
@@ -89,6 +90,42 @@ static result large_programs(std::vector<unique_fd> &progs)
 	}
 	CHECK(size >= before + 3 * large, "%zu large programs made %llu bytes of %llu", progs.size(),
 	      (unsigned long long)size, (unsigned long long)before);
+	return pass();
+}
+
+/* Memory for text is taken where the CPU is for which it is made. */
+static result near_the_cpu()
+{
+	TRY(need_pool());
+	cpu_set_t all;
+	CHECK(!sched_getaffinity(0, sizeof(all), &all), "sched_getaffinity: %s", strerror(errno));
+	defer restore([&] { sched_setaffinity(0, sizeof(all), &all); });
+	std::set<unsigned int> nodes;
+
+	for (int i = 0; i < CPU_SETSIZE; i++) {
+		if (!CPU_ISSET(i, &all))
+			continue;
+		cpu_set_t one;
+		unsigned int cpu = 0, node = 0;
+
+		CPU_ZERO(&one);
+		CPU_SET(i, &one);
+		CHECK(!sched_setaffinity(0, sizeof(one), &one), "CPU %d: %s", i, strerror(errno));
+		CHECK(!getcpu(&cpu, &node), "getcpu: %s", strerror(errno));
+		if (!nodes.insert(node).second)
+			continue;
+
+		std::vector<unique_fd> progs;
+		std::set<u64> old;
+		for (const chunk &c : pool_list().chunks)
+			old.insert(c.addr);
+		TRY(large_programs(progs));
+		for (const chunk &c : pool_list().chunks)
+			CHECK(old.count(c.addr) || c.node == node, "CPU %u is on node %u, and took memory of node %llu",
+			      cpu, node, (unsigned long long)c.node);
+	}
+	if (nodes.size() < 2)
+		return skip("all CPUs are on one node");
 	return pass();
 }
 
@@ -298,14 +335,6 @@ static result density()
 	return pass();
 }
 
-static u64 free_memory()
-{
-	for (const std::string &line : split(slurp("/proc/meminfo").value_or("")))
-		if (line.starts_with("MemFree:"))
-			return strtoull(words(line)[1].c_str(), nullptr, 10) << 10;
-	return 0;
-}
-
 /*
  * What has been taken for many goes back when they are gone, but for a spare
  * one, and that too when memory is short.
@@ -429,6 +458,7 @@ int main()
 {
 	return run_cases({
 		{ "listed", listed },
+		{ "near_the_cpu", near_the_cpu },
 		{ "side_by_side", side_by_side },
 		{ "starts_anywhere", starts_anywhere },
 		{ "density", density },

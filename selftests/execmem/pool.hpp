@@ -10,7 +10,7 @@
 static constexpr u64 granule = 64, large = 2 << 20;
 
 struct chunk {
-	u64 addr, size, leaf, live;
+	u64 addr, size, leaf, live, node;
 };
 
 struct area {
@@ -40,8 +40,8 @@ struct pool_list {
 				start = number(2);
 				origin = number(4);
 				idle = number(6);
-			} else if (w.size() == 8 && w[0] == "chunk" && w[3] == "ROX")
-				chunks.push_back({ number(1), number(2), number(5), number(7) });
+			} else if (w.size() == 10 && w[0] == "chunk" && w[3] == "ROX")
+				chunks.push_back({ number(1), number(2), number(5), number(7), number(9) });
 			else if (w.size() >= 6 && w[0] == "area")
 				areas.push_back({ number(1), number(2), w[3], w[4], w[5],
 						  w.size() > 6 ? w[6].substr(0, w[6].find('+')) : "" });
