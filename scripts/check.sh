@@ -39,7 +39,7 @@ trap 'fail "check.sh was stopped"; [[ ! $ahead ]] || kill -- "-$ahead" 2> /dev/n
 judge_case() {
 	# its exit status is 1 for most of them, and that is right
 	{ "$build/host/run-guest" --judge "$1" --tree "$tree" || true; } |
-		grep -E '^(PROBLEM|run:)' | diff "$1/expected" - >&2
+		grep -E '^(PROBLEM|    >|run:)' | diff "$1/expected" - >&2
 }
 
 golden_cases() {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "judge.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <regex>
 #include <sstream>
+#include <utility>
 
 #include <sys/wait.h>
 
@@ -78,6 +80,7 @@ std::vector<test_result> parse_results(std::string_view ktap)
 {
 	std::vector<test_result> tests;
 	test_result current;
+	std::string said;
 
 	for (const auto &line : lines_of(ktap)) {
 		test_result r;
@@ -86,9 +89,12 @@ std::vector<test_result> parse_results(std::string_view ktap)
 
 		if (sscanf(line.c_str(), "# time %255s %lf", name, &seconds) == 2) {
 			current.seconds = seconds;
+		} else if (line.starts_with("  # ")) {
+			said = line.substr(4);
 		} else if (line.starts_with("  ") && !line.starts_with("   ") &&
 			   parse_result_line(std::string_view(line).substr(2), r)) {
 			(r.skip ? current.skipped : r.ok ? current.passed : current.failed)++;
+			r.said = std::exchange(said, "");
 			current.subtests.push_back(r);
 		} else if (parse_result_line(line, r)) {
 			r.passed = current.passed;
@@ -98,6 +104,7 @@ std::vector<test_result> parse_results(std::string_view ktap)
 			r.subtests = std::move(current.subtests);
 			tests.push_back(r);
 			current = {};
+			said.clear();
 		}
 	}
 	return tests;
@@ -116,17 +123,21 @@ static const char *const splats =
 	"KASAN: |UBSAN: |invalid opcode: |segfault at .*init|"
 	"FAILED, [0-9]* W\\+X pages|insecure W\\+X|ODEBUG: ";
 
-static std::vector<std::string> find_splats(std::string_view console)
+/* The numbers of those lines. */
+static std::vector<size_t> find_splats(const std::vector<std::string> &console)
 {
 	/* the command line, repeated in the log, must not look like a splat */
 	static const std::regex splat(splats), harmless("Kernel command line|Command line: ");
-	std::vector<std::string> found;
+	std::vector<size_t> found;
 
-	for (const auto &line : lines_of(console))
-		if (std::regex_search(line, splat) && !std::regex_search(line, harmless))
-			found.push_back(line);
+	for (size_t i = 0; i < console.size(); i++)
+		if (std::regex_search(console[i], splat) && !std::regex_search(console[i], harmless))
+			found.push_back(i);
 	return found;
 }
+
+/* Begins one more line about a problem. */
+static constexpr std::string_view more = "\n    > ";
 
 static std::string quoted(const std::string &path)
 {
@@ -182,19 +193,33 @@ verdict judge(const std::string &dir, const std::string &tree, bool complete_is_
 	if (complete_is_good)
 		return v;
 
-	for (const auto &t : v.tests)
-		if (!t.ok || t.failed)
-			v.problems.push_back("failed: " + t.name +
-					     (t.note.empty() ? "" : " (" + t.note + ")"));
+	for (const auto &t : v.tests) {
+		if (t.ok && !t.failed)
+			continue;
+		std::string problem = "failed: " + t.name + (t.note.empty() ? "" : " (" + t.note + ")");
+
+		for (const auto &sub : t.subtests)
+			if (!sub.ok)
+				problem += std::string(more) + sub.name + (sub.said.empty() ? "" : ": " + sub.said);
+		v.problems.push_back(problem);
+	}
 
 	if (const std::string complaint = ask_kunit(std::filesystem::absolute(dir) / "result.ktap",
 							 tree); !complaint.empty())
 		v.problems.push_back(complaint);
 
-	const auto found = find_splats(read_file(dir + "/console.log"));
+	const auto console = lines_of(read_file(dir + "/console.log"));
+	const auto found = find_splats(console);
 
-	for (size_t i = 0; i < found.size() && i < 5; i++)
-		v.problems.push_back("splat in the console log: " + found[i]);
+	for (size_t i = 0; i < found.size() && i < 5; i++) {
+		std::string problem = "splat in the console log: " + console[found[i]];
+
+		/* The first one is the one to look at. */
+		for (size_t n = found[i] - std::min<size_t>(found[i], 4);
+		     i == 0 && n < std::min(console.size(), found[i] + 16); n++)
+			problem += std::string(more) + console[n];
+		v.problems.push_back(problem);
+	}
 	if (found.size() > 5)
 		v.problems.push_back("... and " + std::to_string(found.size() - 5) + " more splat lines");
 

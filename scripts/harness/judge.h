@@ -10,6 +10,7 @@
 struct test_result {
 	std::string name;
 	std::string note;	/* what follows '#' in its result line */
+	std::string said;	/* the last comment before it */
 	unsigned passed = 0, failed = 0, skipped = 0;	/* its subtests */
 	bool ok = false, skip = false;
 	double seconds = 0;
