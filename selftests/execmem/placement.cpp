@@ -494,8 +494,8 @@ static result module_apart()
  */
 static result exhausted()
 {
-	/* More than pools may have taken of the range already, which is 64 MB. */
-	static const int nr_progs = 100;
+	/* More than the pool may have taken of the range already, which is 64 MB. */
+	const int nr_progs = have_pool() ? 100 : 5;
 
 	TRY(need_fill());
 	full_range full;
