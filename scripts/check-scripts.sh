@@ -218,6 +218,9 @@ result 'a wrong base leaves no tree' "$why"
 # --- the rest --------------------------------------------------------------------
 expect_error 'unknown ARCH' "unknown ARCH 'vax': x86_64, arm64, riscv64, s390x or ppc64le" make -s -C "$top" run ARCH=vax
 expect_error 'unknown FLAVOUR' "unknown FLAVOUR 'sweet'" make -s -C "$top" run FLAVOUR=sweet
+expect_error 'unknown test' "no 'sweet' in selftests/execmem/list" make -s -C "$top" run TESTS=wx,sweet
+expect_error 'unknown suite of the tree' "no 'sweet' in selftests/tree/list" \
+	make -s -C "$top" run-tree-selftests TESTS=sweet
 expect_error 'export without a tree' 'nothing to export' series export
 
 # --- two kernels compared ----------------------------------------------------------

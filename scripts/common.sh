@@ -88,6 +88,14 @@ check_flavour() {
 	esac
 }
 
+# check_tests LIST: all that TESTS= names are there
+check_tests() {
+	local name tests=${TESTS:-}
+	for name in ${tests//,/ }; do
+		grep -qE "^$name( |\$)" "$1" || die "TESTS=: no '$name' in ${1#"$top"/}"
+	done
+}
+
 # After check_arch; nothing where the compiler of the machine will do.
 cross_prefix() { [[ $machine = "$(uname -m)" ]] || echo "$triplet-"; }
 

@@ -10,6 +10,7 @@
 . "$(dirname "$0")/common.sh"
 check_arch
 check_flavour
+check_tests "$top/selftests/execmem/list"
 
 scripts=$top/scripts
 export ARCH FLAVOUR

@@ -240,6 +240,7 @@ collect() {
 	done > "$home/$run/result.ktap"
 }
 
+check_tests "$lists/list"
 if [[ ! ${BUILT:-} ]]; then
 	"$scripts/host-setup.sh" tree
 	"$scripts/series.sh" apply
@@ -249,14 +250,12 @@ if [[ ! ${BUILT:-} ]]; then
 fi
 lock tree-selftests
 mkdir -p "$home"
-list=$lists/list
 if [[ ${TESTS:-} ]]; then
-	list=$home/list
-	for suite in ${TESTS//,/ }; do
-		grep -E "^$suite " "$lists/list" || die "no suite '$suite' in selftests/tree/list"
-	done > "$list"
-fi
-mapfile -t suites < <(grep -v '^#' "$list" | cut -d ' ' -f 1)
+	grep -E "^(${TESTS//,/|}) " "$lists/list"
+else
+	cat "$lists/list"
+fi > "$home/list"
+mapfile -t suites < <(grep -v '^#' "$home/list" | cut -d ' ' -f 1)
 "$scripts/build-guest.sh" host
 pack tree-stock "$build/linux-base"
 pack tree "$tree"
@@ -270,7 +269,7 @@ collect stock "${suites[@]}"
 collect patched "${suites[@]}"
 results=("$home/stock/result.ktap" "$home/patched/result.ktap")
 status=0
-"$build/host/compare" --list "$list" --again "$home/again" "${results[@]}" > "$home/table" || status=$?
+"$build/host/compare" --list "$home/list" --again "$home/again" "${results[@]}" > "$home/table" || status=$?
 ((status < 2)) || exit 1
 # in a run that was cut off it is not one test that differs
 if [[ -s $home/again && ${#incomplete[@]} = 0 ]]; then
@@ -284,7 +283,7 @@ if [[ -s $home/again && ${#incomplete[@]} = 0 ]]; then
 	collect stock-again "${suites[@]}"
 	collect patched-again "${suites[@]}"
 	status=0
-	"$build/host/compare" --list "$list" "${results[@]}" \
+	"$build/host/compare" --list "$home/list" "${results[@]}" \
 		"$home"/{stock,patched}-again/result.ktap > "$home/table" || status=$?
 fi
 # what passes on both is in the table only
