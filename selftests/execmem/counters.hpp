@@ -19,6 +19,7 @@ struct figures {
 	 * memory of each CPU.
 	 */
 	s64 purges = 0;
+	s64 pieces = 0;	/* of text that were allocated */
 
 	bool none() const { return !shootdowns && !splits && !permissions; }
 
@@ -29,14 +30,16 @@ struct figures {
 		permissions += f.permissions;
 		syncs += f.syncs;
 		purges += f.purges;
+		pieces += f.pieces;
 		return *this;
 	}
 
 	std::string describe(const char *what, size_t n) const
 	{
 		return format("%-27s %5zu times: %4lld shootdowns, %3lld splits, %4lld permission changes, "
-			      "%5lld syncs, %2lld purges", what, n, (long long)shootdowns, (long long)splits,
-			      (long long)permissions, (long long)syncs, (long long)purges);
+			      "%5lld syncs, %2lld purges, %5lld pieces", what, n, (long long)shootdowns,
+			      (long long)splits, (long long)permissions, (long long)syncs, (long long)purges,
+			      (long long)pieces);
 	}
 };
 
@@ -175,7 +178,11 @@ public:
 	void begin()
 	{
 		splits_before = splits();
-		trace.begin({ "execmem_counts" });
+		/* A kernel without execmem has no such event. */
+		if (exists(tracefs("events/execmem/execmem_alloc")))
+			trace.begin({ "execmem_counts", "execmem/execmem_alloc" });
+		else
+			trace.begin({ "execmem_counts" });
 	}
 
 	/* What was counted since begin(). */
@@ -212,7 +219,11 @@ public:
 		for (const call_trace::event &e : events) {
 			auto what = functions.find(e.name);
 
-			if (what == functions.end() || (!caller.empty() && !e.called_by(caller)))
+			if (!caller.empty() && !e.called_by(caller))
+				continue;
+			if (e.name == "execmem_alloc")
+				f.pieces++;
+			if (what == functions.end())
 				continue;
 			/* What each CPU is asked to do counts once. */
 			if (e.cpu && (e.name == "do_sync_core" || e.name == "__cpa_flush_tlb"))

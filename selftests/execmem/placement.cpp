@@ -495,7 +495,7 @@ static result module_apart()
 static result exhausted()
 {
 	/* More than the pool may have taken of the range already, which is 64 MB. */
-	const int nr_progs = have_pool() ? 100 : 5;
+	const size_t nr_progs = have_pool() ? 100 : 5;
 
 	TRY(need_fill());
 	full_range full;
@@ -541,14 +541,14 @@ static result exhausted()
 			std::vector<unique_fd> progs;
 			size_t jited = 0;
 
-			for (int i = 0; i < nr_progs; i++) {
+			for (size_t i = 0; i < nr_progs; i++) {
 				unique_fd prog(bpf_prog_load(bpf_return_large(i, 40000)));
 				u32 ret = 0;
 
 				/* Without memory for the JIT it is interpreted, or refused. */
 				if (prog.fd == -ENOMEM || prog.fd == -524)
 					continue;
-				CHECK(prog && !bpf_run(prog.fd, &ret) && ret == (u32)i, "program %d: %s, gives %u",
+				CHECK(prog && !bpf_run(prog.fd, &ret) && ret == i, "program %zu: %s, gives %u",
 				      i, prog ? "runs" : strerror(-prog.fd), ret);
 				for (const bpf_image &image : bpf_images(prog.fd)) {
 					jited++;
@@ -558,8 +558,8 @@ static result exhausted()
 				progs.push_back(std::move(prog));
 			}
 			if (arch == arch_id::x86_64)
-				CHECK(jited < nr_progs, "all %d BPF programs found room in a full range", nr_progs);
-			diag("%zu of %d BPF programs were JITed", jited, nr_progs);
+				CHECK(jited < nr_progs, "all %zu BPF programs found room in a full range", nr_progs);
+			diag("%zu of %zu BPF programs were JITed", jited, nr_progs);
 		}
 		TRY(no_wx());
 	}
