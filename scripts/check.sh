@@ -151,6 +151,45 @@ run() {
 	ARCH=$1 FLAVOUR=$2 TESTS=${3:-} "$scripts/run.sh"
 }
 
+# What a run has skipped: "test: reason", or "test: case: reason" where it did more.
+skipped() {
+	local dir
+	for dir in "$1" "$1"/boot-*; do
+		[[ -e $dir/result.ktap ]] || continue
+		awk '
+			/^  # Subtest: selftests: execmem: / { test = $NF; n = 0 }
+			/^  ok .* # SKIP / {
+				sub(/^  ok [0-9]+ (- )?/, ""); sub(/ *# SKIP /, ": ")
+				cases[n++] = test ": " $0
+			}
+			/^(not )?ok / {
+				if (sub(/ *# SKIP /, ": ")) {
+					sub(/^ok [0-9]+ selftests: execmem: /, "")
+					print
+				} else {
+					for (i = 0; i < n; i++)
+						print cases[i]
+				}
+				n = 0
+			}' "$dir/result.ktap"
+	done | LC_ALL=C sort -u
+}
+
+# known_skips RUN RESULTS: those that harness/skips has, and no others
+known_skips() { diff <(sed -n "s/^$1\t//p" "$scripts/harness/skips" | LC_ALL=C sort -u) <(skipped "$2") >&2; }
+
+# check_run NAME RUN RESULTS COMMAND...: it is good, and what it skips is known
+check_run() {
+	local name=$1 run=$2 results=$3
+	shift 3
+	if "$@"; then
+		pass "$name"
+		check "$name skips what is known" known_skips "$run" "$results"
+	else
+		fail "$name"
+	fi
+}
+
 # The kernels of what is booted later, while nobody else wants the processors: a
 # guest seldom uses all of them. run.sh waits for the one that is being built.
 build_ahead() {
@@ -254,15 +293,17 @@ long)
 	build_ahead &
 	ahead=$!
 	set +m
-	check 'run x86_64 default' run x86_64 default
+	check_run 'run x86_64 default' 'x86_64 default' "$build/x86_64-default" run x86_64 default
 	check 'the oracle sees writable text (rodata=off)' oracle_sees_red
-	check 'run x86_64 default with pools of small pages (execmem=pages)' booted_with execmem=pages "$pool_tests"
-	check 'run x86_64 default without pools (execmem=off)' booted_with execmem=off "$pool_tests"
-	check 'run x86_64 default where there are no large pages (nohugevmalloc)' \
-		booted_with nohugevmalloc wx,kunit,pool
-	check 'run x86_64 nomodules' run x86_64 nomodules
-	check 'run x86_64 debug' run x86_64 debug "$debug_tests"
-	check 'run arm64 default' run arm64 default
+	check_run 'run x86_64 default with pools of small pages (execmem=pages)' execmem=pages \
+		"$build/execmem=pages" booted_with execmem=pages "$pool_tests"
+	check_run 'run x86_64 default without pools (execmem=off)' execmem=off \
+		"$build/execmem=off" booted_with execmem=off "$pool_tests"
+	check_run 'run x86_64 default where there are no large pages (nohugevmalloc)' nohugevmalloc \
+		"$build/nohugevmalloc" booted_with nohugevmalloc wx,kunit,pool
+	check_run 'run x86_64 nomodules' 'x86_64 nomodules' "$build/x86_64-nomodules" run x86_64 nomodules
+	check_run 'run x86_64 debug' 'x86_64 debug' "$build/x86_64-debug" run x86_64 debug "$debug_tests"
+	check_run 'run arm64 default' 'arm64 default' "$build/arm64-default" run arm64 default
 	wait "$ahead" || true ;;
 esac
 finish
