@@ -175,8 +175,8 @@ skipped() {
 	done | LC_ALL=C sort -u
 }
 
-# known_skips RUN RESULTS: those that harness/skips has, and no others
-known_skips() { diff <(sed -n "s/^$1\t//p" "$scripts/harness/skips" | LC_ALL=C sort -u) <(skipped "$2") >&2; }
+# known_skips RUN RESULTS: those that check.skips has, and no others
+known_skips() { diff <(sed -n "s/^$1\t//p" "$scripts/check.skips" | LC_ALL=C sort -u) <(skipped "$2") >&2; }
 
 # check_run NAME RUN RESULTS COMMAND...: it is good, and what it skips is known
 check_run() {
