@@ -8,6 +8,7 @@
  * Kernel command line:
  *   execmem.tests=a,b   run these instead of all of /tests/list
  *   execmem.slow=N      multiply all timeouts by N (debug kernels)
+ *   execmem.cpus=N      how many processors there have to be
  *
  * /tests/list has one test a line: NAME [TIMEOUT-SECONDS]. Exit codes are
  * kselftest's: 0 pass, 1 fail, 4 skip.
@@ -428,6 +429,17 @@ void report(size_t number, const std::string &name, const std::optional<std::str
 	console("%s", line.c_str());
 }
 
+/* Does the guest use all processors that it was given? */
+std::optional<std::string> cpus_failure()
+{
+	const long want = atol(parameter("execmem.cpus").value_or("1").c_str());
+	const long have = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (have == want)
+		return std::nullopt;
+	return "# " + std::to_string(have) + " CPUs, not " + std::to_string(want);
+}
+
 /* What /proc/sys/kernel/tainted says beyond what test modules may set. */
 std::optional<std::string> taint_failure()
 {
@@ -536,7 +548,7 @@ int main()
 	size_t number = 0;
 
 	result("KTAP version 1");
-	result("1.." + std::to_string(tests.size() + 2));
+	result("1.." + std::to_string(tests.size() + 3));
 	for (const auto &t : tests) {
 		const double start = now();
 
@@ -557,6 +569,7 @@ int main()
 
 	double start = now();
 
+	report(++number, "cpus", cpus_failure(), std::nullopt, 0);
 	result("# start kmemleak 300");
 	if (have_kmemleak)
 		report(++number, "kmemleak", kmemleak_failure(), std::nullopt, now() - start);

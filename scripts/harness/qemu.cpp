@@ -139,10 +139,13 @@ qemu::qemu(const guest_setup &setup)
 		die("memory for the guest");
 
 	const std::string size = std::to_string(setup.memory_mb) + "M";
+	const std::string cpus = std::to_string(setup.cpus);
 	std::vector<std::string> args {
 		m.command,
 		"-nodefaults", "-display", "none", "-no-reboot",
-		"-m", size, "-smp", std::to_string(setup.cpus),
+		"-m", size, "-smp",
+		/* the MP table of a PC, where this kernel looks for them, has one of each socket */
+		setup.arch == "x86_64" ? cpus + ",sockets=" + cpus + ",cores=1,threads=1" : cpus,
 		"-object", "memory-backend-file,id=ram,size=" + size + ",share=on,mem-path=/dev/fd/" +
 			std::to_string(memory),
 		"-serial", "file:" + setup.dir + "/console.log",

@@ -306,7 +306,7 @@ bool run_boot(settings s, const boot &b, size_t number, size_t count)
 	s.guest.cpu = b.cpu;
 	s.guest.append = std::string("console=") + find_machine(s.guest.arch)->console +
 		" panic=-1 oops=panic panic_on_warn=1 hung_task_panic=1" + patience + " execmem.slow=" +
-		std::to_string(static_cast<int>(s.slow)) +
+		std::to_string(static_cast<int>(s.slow)) + " execmem.cpus=" + std::to_string(s.guest.cpus) +
 		(names.empty() ? "" : " execmem.tests=" + names) +
 		(b.append.empty() ? "" : " " + b.append) + (s.append.empty() ? "" : " " + s.append);
 	if (count > 1)
