@@ -209,8 +209,8 @@ oracle_sees_red() {
 }
 
 # What does not need KASAN, lockdep and kmemleak, and takes long with them, is left
-# out: alias, placement, report, counts.
-debug_tests=wx,wx_time,modules,bpf,kprobes,ftrace,livepatch,errors,kcore,test_bpf,kunit,pool,churn,hibernate,perf,early,its,predictors
+# out: alias, placement, report, counts; and test_bpf and predictors, but for check-long.
+debug_tests=wx,wx_time,modules,bpf,kprobes,ftrace,livepatch,errors,kcore,kunit,pool,churn,hibernate,perf,early,its
 
 # Those that depend on where text comes from.
 pool_tests=wx,bpf,kprobes,ftrace,kunit,counts,pool,perf,predictors
@@ -276,7 +276,7 @@ long)
 	kaslr x86_64
 	kaslr arm64
 	check 'run x86_64 debug, all of it' run x86_64 debug
-	check 'run x86_64 inline' run x86_64 inline "$debug_tests"
+	check 'run x86_64 inline' run x86_64 inline "$debug_tests,test_bpf,predictors"
 	check 'half an hour of churn' churn
 	check 'counts, 1000 times each' counts default
 	check 'counts, 1000 times each, stock' counts stock

@@ -539,18 +539,23 @@ static result exhausted()
 		}
 		if (need_jit().verdict == result::PASS) {
 			std::vector<unique_fd> progs;
-			size_t jited = 0;
+			size_t jited = 0, tried = 0, without = 0;
 
-			for (size_t i = 0; i < nr_progs; i++) {
+			for (size_t i = 0; i < nr_progs && without < 3; i++) {
+				tried++;
 				unique_fd prog(bpf_prog_load(bpf_return_large(i, 40000)));
 				u32 ret = 0;
 
 				/* Without memory for the JIT it is interpreted, or refused. */
-				if (prog.fd == -ENOMEM || prog.fd == -524)
+				if (prog.fd == -ENOMEM || prog.fd == -524) {
+					without++;
 					continue;
+				}
 				CHECK(prog && !bpf_run(prog.fd, &ret) && ret == i, "program %zu: %s, gives %u",
 				      i, prog ? "runs" : strerror(-prog.fd), ret);
-				for (const bpf_image &image : bpf_images(prog.fd)) {
+				const std::vector<bpf_image> images = bpf_images(prog.fd);
+				without += images.empty();
+				for (const bpf_image &image : images) {
 					jited++;
 					CHECK(v.where.bpf.holds(image.addr), "BPF program at %#llx",
 					      (unsigned long long)image.addr);
@@ -558,8 +563,8 @@ static result exhausted()
 				progs.push_back(std::move(prog));
 			}
 			if (arch == arch_id::x86_64)
-				CHECK(jited < nr_progs, "all %zu BPF programs found room in a full range", nr_progs);
-			diag("%zu of %zu BPF programs were JITed", jited, nr_progs);
+				CHECK(without, "all %zu BPF programs found room in a full range", tried);
+			diag("%zu of %zu BPF programs were JITed", jited, tried);
 		}
 		TRY(no_wx());
 	}
