@@ -567,6 +567,28 @@ static result fault_trampoline()
 		       false });
 }
 
+/* A kprobe at @place, "FUNCTION+OFFSET", which is also switched on or not. */
+static result sweep_kprobe(const char *what, const std::string &place, bool enable)
+{
+	return sweep({ what,
+		       [&] {
+			       probe = std::make_unique<kprobe_event>("fault", place);
+			       int err = probe->err || !enable ? probe->err : probe->enable(true);
+
+			       if (err)
+				       probe.reset();
+			       return err;
+		       },
+		       [] {
+			       int err = probe->remove();
+
+			       probe.reset();
+			       return err;
+		       },
+		       /* Writing a tracefs file copies the line. */
+		       false });
+}
+
 /*
  * Where a kprobe can be set on a call, as "FUNCTION+OFFSET": the kernel emulates
  * calls, and gives the slot of such a probe back at once. The probes are there,
@@ -632,22 +654,7 @@ static result fault_slots()
 
 	call_trace trace("execmem_slots");
 	trace.begin({ "execmem/execmem_alloc" });
-	TRY(sweep({ "kprobe, in a new page",
-		    [&] {
-			    probe = std::make_unique<kprobe_event>("fault", probes.last);
-			    int err = probe->err;
-
-			    if (err)
-				    probe.reset();
-			    return err;
-		    },
-		    [] {
-			    int err = probe->remove();
-
-			    probe.reset();
-			    return err;
-		    },
-		    false }));
+	TRY(sweep_kprobe("kprobe, in a new page", probes.last, false));
 	const size_t pages = trace.end().size();
 	diag("%zu pages of slots", pages);
 	CHECK(pages >= 10, "%zu pages of slots", pages);
@@ -670,23 +677,7 @@ static result fault_kprobe()
 	std::string record = tracefs("options/record-cmd");
 	spit(record, "0");
 	defer restore([&] { spit(record, "1"); });
-	return sweep({ "kprobe",
-		       [&] {
-			       probe = std::make_unique<kprobe_event>("fault", fn + format("+%u", off));
-			       int err = probe->err ? probe->err : probe->enable(true);
-
-			       if (err)
-				       probe.reset();
-			       return err;
-		       },
-		       [] {
-			       int err = probe->remove();
-
-			       probe.reset();
-			       return err;
-		       },
-		       /* Writing a tracefs file copies the line. */
-		       false });
+	return sweep_kprobe("kprobe", fn + format("+%u", off), true);
 }
 
 static result fault_ftrace()
