@@ -23,6 +23,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 
 #include <getopt.h>
 #include <poll.h>
@@ -299,6 +300,9 @@ bool run_boot(settings s, const boot &b, size_t number, size_t count)
 
 	for (const auto &name : b.tests)
 		names += (names.empty() ? "" : ",") + name;
+	/* what another list of tests has left */
+	for (size_t n = 2; !number && std::filesystem::remove_all(s.guest.dir + "/boot-" + std::to_string(n)); n++)
+		;
 	if (number) {
 		s.guest.dir += "/boot-" + std::to_string(number + 1);
 		mkdir(s.guest.dir.c_str(), 0777);

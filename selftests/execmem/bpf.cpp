@@ -157,7 +157,7 @@ static result trampolines(u32 type, unsigned int nr)
 		CHECK(p, "load: %s %s", strerror(-p.fd), log.c_str());
 		/* With each one the trampoline is built anew. */
 		unique_fd l(bpf_attach(p.fd));
-		if (l.fd == -524 || l.fd == -EOPNOTSUPP)
+		if (l.fd == -enotsupp || l.fd == -EOPNOTSUPP)
 			return skip("no CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS on this architecture");
 		CHECK(l, "attach: %s", strerror(-l.fd));
 		progs.push_back(std::move(p));
@@ -193,7 +193,7 @@ static result trampoline_is_freed()
 		unique_fd p(bpf_tracing_load("bpf_fentry_test1", BPF_TRACE_FENTRY, bpf_return(0)));
 		unique_fd l(bpf_attach(p.fd));
 
-		if (l.fd == -524 || l.fd == -EOPNOTSUPP)
+		if (l.fd == -enotsupp || l.fd == -EOPNOTSUPP)
 			return skip("no CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS on this architecture");
 		CHECK(p && l, "attach %d: %d %d", i, p.fd, l.fd);
 	}

@@ -376,7 +376,7 @@ static inline result need_bpf_trampolines()
 
 /* ------------------------------------------------------------ struct_ops */
 
-/* What the kernel says where it has no trampolines; 524 has no name outside of it. */
+/* What the kernel says where it has no trampolines, or no JIT; 524 has no name outside of it. */
 static constexpr int enotsupp = 524;
 
 /* A program that implements @member of the kernel's struct @ops. */

@@ -141,7 +141,7 @@ static result jit_limit()
 				_exit(11);
 			/* Either is right; which one is up to CONFIG_BPF_JIT_ALWAYS_ON. */
 			if (setsockopt(s, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) &&
-			    errno != ENOTSUP && errno != 524 && errno != EPERM && errno != ENOMEM)
+			    errno != ENOTSUP && errno != enotsupp && errno != EPERM && errno != ENOMEM)
 				_exit(12);
 		}
 		_exit(0);
@@ -207,7 +207,7 @@ static result permissions_refused()
 				unique_fd p(bpf_prog_load(bpf_return_large(i, 20000)));
 				u32 ret = 0;
 
-				if (p.fd == -ENOMEM || p.fd == -524) {
+				if (p.fd == -ENOMEM || p.fd == -enotsupp) {
 					without++;
 					continue;
 				}
@@ -544,7 +544,7 @@ static result fault_trampoline()
 	CHECK(p, "fentry load: %s", strerror(-p.fd));
 	{
 		unique_fd l(bpf_attach(p.fd));
-		if (l.fd == -524 || l.fd == -EOPNOTSUPP)
+		if (l.fd == -enotsupp || l.fd == -EOPNOTSUPP)
 			return skip("no BPF trampolines on this architecture");
 	}
 	return sweep({ "BPF trampoline attach",

@@ -547,7 +547,7 @@ static result exhausted()
 				u32 ret = 0;
 
 				/* Without memory for the JIT it is interpreted, or refused. */
-				if (prog.fd == -ENOMEM || prog.fd == -524) {
+				if (prog.fd == -ENOMEM || prog.fd == -enotsupp) {
 					without++;
 					continue;
 				}
