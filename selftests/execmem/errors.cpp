@@ -410,14 +410,14 @@ static result fault_bpf()
 		       [] { return keep_prog(bpf_prog_load(insns)); }, close_prog });
 }
 
-/* The pool's largest free area in bytes, as it says itself. */
+/* The pool's largest free area for what comes and goes, in bytes, as it says itself. */
 static std::optional<u64> largest_free()
 {
 	for (const std::string &line : split(slurp(debugfs("execmem")).value_or(""))) {
 		std::vector<std::string> w = words(line);
 
-		if (w.size() == 9 && w[0] == "pool" && w[7] == "largest-free")
-			return strtoull(w[8].c_str(), nullptr, 10);
+		if (w.size() == 9 && w[0] == "pool" && w[5] == "largest-free")
+			return strtoull(w[6].c_str(), nullptr, 10);
 	}
 	return std::nullopt;
 }

@@ -10,7 +10,7 @@
 static constexpr u64 granule = 64, large = 2 << 20;
 
 struct chunk {
-	u64 addr, size, leaf, live, node;
+	u64 addr, size, origin, leaf, live, node;
 };
 
 struct area {
@@ -25,7 +25,7 @@ struct pool_list {
 	std::string text;
 	std::vector<chunk> chunks;
 	std::vector<area> areas;
-	u64 start = 0, origin = 0, idle = 0;
+	u64 start = 0, idle = 0;
 	std::string error;
 
 	pool_list()
@@ -38,10 +38,10 @@ struct pool_list {
 
 			if (w.size() == 9 && w[0] == "pool") {
 				start = number(2);
-				origin = number(4);
-				idle = number(6);
-			} else if (w.size() == 10 && w[0] == "chunk" && w[3] == "ROX")
-				chunks.push_back({ number(1), number(2), number(5), number(7), number(9) });
+				idle = number(4);
+			} else if (w.size() == 12 && w[0] == "chunk" && w[3] == "ROX")
+				chunks.push_back({ number(1), number(2), number(5), number(7), number(9),
+						   number(11) });
 			else if (w.size() >= 6 && w[0] == "area")
 				areas.push_back({ number(1), number(2), w[3], w[4], w[5],
 						  w.size() > 6 ? w[6].substr(0, w[6].find('+')) : "" });
