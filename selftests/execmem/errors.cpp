@@ -168,6 +168,36 @@ static bool pooled(const char *prefix)
 }
 
 /*
+ * Only what was allocated is freed, only by its first byte, and once; only the
+ * owner of a sparse area maps there. Everything else warns and does no harm.
+ */
+static result misuse()
+{
+	TRY(need_module("execmem_misuse", "CONFIG_KPROBES"));
+	std::string panic = slurp("/proc/sys/kernel/panic_on_warn").value_or("0");
+	spit("/proc/sys/kernel/panic_on_warn", "0");
+	defer restore([&] { spit("/proc/sys/kernel/panic_on_warn", panic); });
+	loaded_module m("execmem_misuse");
+	CHECK(!m.err, "execmem_misuse: %s", strerror(-m.err));
+
+	expected_noise noise;
+	std::vector<std::string> said = split(module_param("execmem_misuse", "misuse"));
+	size_t warned = 0;
+	for (const std::string &line : split(noise.mark.since())) {
+		warned += line.find("which is not allocated") != line.npos &&
+			  line.find("[execmem_misuse]") != line.npos;
+		for (const char *bad : { "BUG: ", "Oops", "KASAN" })
+			CHECK(line.find(bad) == line.npos, "%s", line.c_str());
+	}
+	for (const std::string &line : said)
+		diag("%s", line.c_str());
+	CHECK(said.size() == 1, "%zu misuses did harm, or were not refused", said.size());
+	CHECK(said[0] == "refused 12", "expected 12 to be refused");
+	CHECK(warned == 12, "%zu warnings name the caller and what he freed, expected 12", warned);
+	return pass();
+}
+
+/*
  * Memory that cannot be protected is not used: a module does not load, a
  * program is interpreted or refused, a tracer does without its trampoline.
  */
@@ -746,6 +776,7 @@ int main()
 		{ "bad_programs", bad_programs },
 		{ "bad_kprobes", bad_kprobes },
 		{ "jit_limit", jit_limit },
+		{ "misuse", misuse },
 		{ "permissions_refused", permissions_refused },
 		{ "all_given_back", all_given_back },
 		{ "fault_module", fault_module },
