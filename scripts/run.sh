@@ -3,7 +3,8 @@
 # One kernel from patches to verdict: build, boot, test.
 #
 # Environment: ARCH, FLAVOUR, BASE; TESTS=a,b (default: all); APPEND= more
-# kernel parameters; ACCEL=kvm (default: tcg, the same guest everywhere); CPUS=N;
+# kernel parameters; ACCEL=kvm (default: tcg, the same guest everywhere), or mttcg
+# for a thread per CPU even where QEMU is too old for that (before 8.1); CPUS=N;
 # BUILT=1 to boot what the last run built;
 # RESULTS=directory for what the run leaves (default: build/ARCH-FLAVOUR).
 

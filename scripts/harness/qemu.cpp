@@ -102,6 +102,23 @@ const machine machines[] = {
 	},
 };
 
+/*
+ * Before 8.1 (commit deba78709a) QEMU can miss that a CPU changes code while
+ * another one translates it, and run the old code for ever: mostly an int3 that
+ * text_poke_bp() has long replaced. There all CPUs take turns in one thread.
+ */
+bool translates_safely(const std::string &command)
+{
+	int major = 0, minor = 0;
+
+	if (FILE *version = popen((command + " --version").c_str(), "re")) {
+		if (fscanf(version, "QEMU emulator version %d.%d", &major, &minor) != 2)
+			major = 0;
+		pclose(version);
+	}
+	return major > 8 || (major == 8 && minor >= 1);
+}
+
 } // namespace
 
 const machine *find_machine(const std::string &arch)
@@ -158,8 +175,9 @@ qemu::qemu(const guest_setup &setup)
 		"-device", "virtserialport,chardev=host,name=execmem.host",
 		"-kernel", setup.kernel, "-initrd", setup.initrd, "-append", setup.append,
 	};
+	const bool multi = setup.accel == "mttcg" || translates_safely(m.command);
 	args = args + (kvm ? m.kvm : m.tcg) + std::vector<std::string> {
-		"-accel", kvm ? "kvm" : "tcg,thread=multi" };
+		"-accel", kvm ? "kvm" : multi ? "tcg,thread=multi" : "tcg,thread=single" };
 	/* the last one counts */
 	if (!setup.cpu.empty())
 		args = args + std::vector<std::string> { "-cpu", setup.cpu };
