@@ -3,12 +3,13 @@
  * Text that is made before there are workqueues, or more than one CPU: the
  * command line asks for the function tracer, whose trampoline is made by
  * early_trace_init(), and for kprobes. What it shows in the end are calls that
- * only booting makes.
+ * only booting makes. As it is the first text of all, it also shows where a pool
+ * begins.
  *
  * On the command line: ftrace=function ftrace_filter=FUNCTION, and
  * kprobe_event=p:early/NAME,FUNCTION+OFFSET;...
  */
-#include "common.hpp"
+#include "pool.hpp"
 
 static result need_parameter(const char *name, const char *example)
 {
@@ -63,6 +64,29 @@ static result trampoline_is_rox()
 	if (arch != arch_id::x86_64)
 		return skip("the tracers of this architecture share a trampoline in the image");
 	return all_rox("__builtin__ftrace");
+}
+
+/*
+ * Which window of the pool's range comes first, and which chunk of it, is random.
+ * Both would be the first by accident in one boot of fifteen thousand. The tracer's
+ * trampoline is the first text there is, and stays.
+ */
+static result starts_anywhere()
+{
+	TRY(need_parameter("ftrace", "function"));
+	TRY(need_pool());
+	if (!kallsyms().has("kernel_randomize_memory") ||
+	    slurp("/proc/cmdline").value_or("").find("nokaslr") != std::string::npos)
+		return skip("CONFIG_RANDOMIZE_MEMORY is not set, or nokaslr");
+	std::vector<symbol> texts = kallsyms().of_module("__builtin__ftrace");
+	CHECK(!texts.empty(), "/proc/kallsyms shows nothing of __builtin__ftrace");
+	pool_list list;
+	const u64 first = (list.start + large - 1) / large * large, addr = texts[0].addr;
+
+	diag("the range starts at %#llx, the first text lies at %#llx", (unsigned long long)list.start,
+	     (unsigned long long)addr);
+	CHECK(addr / large != first / large, "it begins with the first chunk of the range");
+	return pass();
 }
 
 /* Not all of the offsets are those of instructions on every architecture. */
@@ -126,6 +150,7 @@ int main()
 	return run_cases({
 		{ "function_tracer", function_tracer },
 		{ "trampoline_is_rox", trampoline_is_rox },
+		{ "starts_anywhere", starts_anywhere },
 		{ "kprobes", kprobes },
 		{ "slots_are_rox", slots_are_rox },
 		{ "off_and_on", off_and_on },

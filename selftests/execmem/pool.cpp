@@ -192,26 +192,6 @@ static result side_by_side()
 	return pass();
 }
 
-/*
- * Which window comes first, and which chunk of it, is random. Both would be the
- * first by accident in one boot of fifteen thousand.
- */
-static result starts_anywhere()
-{
-	TRY(need_pool());
-	if (!kallsyms().has("kernel_randomize_memory") ||
-	    slurp("/proc/cmdline").value_or("").find("nokaslr") != std::string::npos)
-		return skip("CONFIG_RANDOMIZE_MEMORY is not set, or nokaslr");
-	pool_list list;
-	CHECK(!list.chunks.empty(), "there is no chunk");
-	const u64 first = (list.start + large - 1) / large * large, addr = list.chunks[0].addr;
-
-	diag("the range starts at %#llx, the oldest chunk at %#llx", (unsigned long long)list.start,
-	     (unsigned long long)addr);
-	CHECK(addr != first, "the oldest chunk is the first one of the range");
-	return pass();
-}
-
 /* fentry programs on so many functions, of those that nothing here calls often. */
 static std::vector<unique_fd> trampolines(size_t n, std::vector<unique_fd> &progs)
 {
@@ -460,7 +440,6 @@ int main()
 		{ "listed", listed },
 		{ "near_the_cpu", near_the_cpu },
 		{ "side_by_side", side_by_side },
-		{ "starts_anywhere", starts_anywhere },
 		{ "density", density },
 		{ "gives_back", gives_back },
 		{ "frees_without_memory", frees_without_memory },
