@@ -50,7 +50,6 @@ class call_trace {
 public:
 	struct event {
 		std::string name;
-		int cpu;
 		std::vector<std::string> callers;
 
 		bool called_by(const std::string &prefix) const
@@ -58,6 +57,9 @@ public:
 			return std::any_of(callers.begin(), callers.end(),
 					   [&](const std::string &c) { return c.starts_with(prefix); });
 		}
+
+		/* Another CPU asked for it, whatever this one was doing meanwhile. */
+		bool for_another_cpu() const { return called_by("__flush_smp_call_function_queue"); }
 	};
 
 	std::string error;
@@ -117,8 +119,7 @@ public:
 				continue;
 			std::vector<std::string> w = words(line.substr(end + 2));
 			if (w.size() > 2 && w[1].ends_with(":") && w[2].ends_with(":"))
-				events.push_back({ w[2].substr(0, w[2].size() - 1),
-						   atoi(line.c_str() + cpu + 2), {} });
+				events.push_back({ w[2].substr(0, w[2].size() - 1), {} });
 		}
 		return events;
 	}
@@ -219,14 +220,12 @@ public:
 		for (const call_trace::event &e : events) {
 			auto what = functions.find(e.name);
 
-			if (!caller.empty() && !e.called_by(caller))
+			/* What each CPU is asked to do counts once, where it is asked. */
+			if (e.for_another_cpu() || (!caller.empty() && !e.called_by(caller)))
 				continue;
 			if (e.name == "execmem_alloc")
 				f.pieces++;
 			if (what == functions.end())
-				continue;
-			/* What each CPU is asked to do counts once. */
-			if (e.cpu && (e.name == "do_sync_core" || e.name == "__cpa_flush_tlb"))
 				continue;
 			if (what->second == &figures::syncs)
 				f.syncs++;

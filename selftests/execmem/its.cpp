@@ -126,7 +126,11 @@ static result counted()
 			CHECK(!again.err, "execmem_its: %s", strerror(-again.err));
 		}
 		all += count->end();
-		thunk += count->below("its_");
+		const figures own = count->below("its_");
+
+		if (have_pool() && own.shootdowns)
+			count->tell_shootdowns();
+		thunk += own;
 		CHECK(count->error.empty(), "%s", count->error.c_str());
 	}
 	diag("%s", all.describe("module with thunks", times).c_str());
