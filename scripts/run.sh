@@ -4,8 +4,9 @@
 #
 # Environment: ARCH, FLAVOUR, BASE; TESTS=a,b (default: all); APPEND= more
 # kernel parameters; ACCEL=kvm (default: tcg, the same guest everywhere), or mttcg
-# for a thread per CPU even where QEMU is too old for that (before 8.1); CPUS=N;
-# BUILT=1 to boot what the last run built;
+# for a thread per CPU even where QEMU is too old for that (before 8.1), or icount
+# for one CPU that takes one nanosecond for each instruction; CPUS=N; BUILT=1 to
+# boot what the last run built;
 # RESULTS=directory for what the run leaves (default: build/ARCH-FLAVOUR).
 
 . "$(dirname "$0")/common.sh"

@@ -137,7 +137,6 @@ qemu::qemu(const guest_setup &setup)
 	const machine &m = *find_machine(setup.arch);
 	const bool kvm = setup.accel == "kvm";
 
-
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp_pair) ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, port_pair))
 		die("socketpair");
@@ -177,10 +176,13 @@ qemu::qemu(const guest_setup &setup)
 		"-device", "virtserialport,chardev=host,name=execmem.host",
 		"-kernel", setup.kernel, "-initrd", setup.initrd, "-append", setup.append,
 	};
-	const bool multi = setup.accel == "mttcg" || setup.arch != "x86_64" ||
-			   translates_safely(m.command);
+	const bool multi = setup.accel != "icount" && (setup.accel == "mttcg" || setup.arch != "x86_64" ||
+						       translates_safely(m.command));
 	args = args + (kvm ? m.kvm : m.tcg) + std::vector<std::string> {
 		"-accel", kvm ? "kvm" : multi ? "tcg,thread=multi" : "tcg,thread=single" };
+	if (setup.accel == "icount")
+		args = args + std::vector<std::string> { "-icount", "shift=0,sleep=off", "-seed", "1",
+			"-rtc", "base=2024-01-01T00:00:00,clock=vm" };
 	/* the last one counts */
 	if (!setup.cpu.empty())
 		args = args + std::vector<std::string> { "-cpu", setup.cpu };

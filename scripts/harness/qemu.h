@@ -12,7 +12,10 @@
 
 struct guest_setup {
 	std::string arch, kernel, initrd, append, dir;
-	/* tcg gives every machine the same guest; kvm is the faster choice */
+	/*
+	 * tcg gives every machine the same guest; kvm is the faster choice; with
+	 * icount one instruction takes one nanosecond, on one CPU
+	 */
 	std::string accel = "tcg";
 	std::string cpu;	/* instead of the usual one */
 	unsigned memory_mb = 1024, cpus = 2;

@@ -325,7 +325,8 @@ bool run_boot(settings s, const boot &b, size_t number, size_t count)
 	fputs("usage: run-guest --arch ARCH --dir DIR --tree KERNEL-TREE --kernel FILE\n"
 	      "                 --initrd FILE [--append ARGS] [--tests A,B] [--memory MB]\n"
 	      "                 [--cpus N] [--boot-timeout SECONDS] [--slow FACTOR]\n"
-	      "                 [--accel tcg|mttcg|kvm] [--list TESTS] [--complete-is-good]\n"
+	      "                 [--accel tcg|mttcg|icount|kvm] [--list TESTS]\n"
+	      "                 [--complete-is-good]\n"
 	      "       run-guest --judge DIR --tree KERNEL-TREE\n", stderr);
 	exit(2);
 }
@@ -381,11 +382,15 @@ int main(int argc, char **argv)
 		if (s.guest.dir.empty() || s.guest.kernel.empty() || s.guest.initrd.empty() ||
 		    !find_machine(s.guest.arch))
 			usage();
-		if (s.guest.accel != "tcg" && s.guest.accel != "mttcg" && s.guest.accel != "kvm") {
-			fprintf(stderr, "run-guest: unknown ACCEL '%s': tcg, mttcg or kvm\n",
+		if (s.guest.accel != "tcg" && s.guest.accel != "mttcg" && s.guest.accel != "icount" &&
+		    s.guest.accel != "kvm") {
+			fprintf(stderr, "run-guest: unknown ACCEL '%s': tcg, mttcg, icount or kvm\n",
 				s.guest.accel.c_str());
 			return 2;
 		}
+		/* QEMU 7.2 does not bring up a second one that way */
+		if (s.guest.accel == "icount")
+			s.guest.cpus = 1;
 		if (s.guest.accel == "kvm" && find_machine(s.guest.arch)->kvm.empty()) {
 			fprintf(stderr, "run-guest: ACCEL=kvm: not for %s, use ACCEL=tcg\n",
 				s.guest.arch.c_str());

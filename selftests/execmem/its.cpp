@@ -13,6 +13,7 @@
 #include <set>
 
 #include "counters.hpp"
+#include "footprint.hpp"
 
 static result need_its()
 {
@@ -119,6 +120,12 @@ static result counted()
 	CHECK(its && !thunks.empty(), "no thunks");
 	its.reset();
 	watch.reset();
+	{
+		/* There is room for thunks from now on. */
+		loaded_module warm("execmem_its");
+		CHECK(!warm.err, "execmem_its: %s", strerror(-warm.err));
+	}
+	settle();
 	for (int i = 0; i < times; i++) {
 		count->begin();
 		{

@@ -23,6 +23,9 @@ int main()
 				bool ok = false;
 
 				for (const std::string &l : split(text)) {
+					/* what a case has to say */
+					if (l.starts_with("    # ") && l.find(" takes ") != l.npos)
+						diag("%s", l.substr(6).c_str());
 					if (l.starts_with("ok ")) {
 						ok = true;
 						if (l.find("# SKIP") != l.npos)
