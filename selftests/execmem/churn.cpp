@@ -105,7 +105,7 @@ static result churn_programs(random_numbers &rnd)
 			unsigned int len = below(rnd, 50) ? 2 + below(rnd, 200) : 2000 + below(rnd, 4000);
 			bpf_load how;
 
-			/* Each of these that runs has a dispatcher made anew. */
+			/* For each of these that runs the dispatcher is made anew. */
 			if (!below(rnd, 4))
 				how.type = BPF_PROG_TYPE_XDP;
 			int fd = bpf_prog_load(bpf_return(value, len), how);
@@ -119,7 +119,7 @@ static result churn_programs(random_numbers &rnd)
 			continue;
 		const live &p = progs[below(rnd, progs.size())];
 		u32 ret = 0;
-		int err = bpf_run(p.fd.fd, &ret);
+		int err = bpf_run(p.fd.fd, &ret, 2);
 		CHECK(!err, "program does not run: %s", strerror(-err));
 		CHECK(ret == p.value, "program returned %u instead of %u", ret, p.value);
 	}
@@ -293,7 +293,7 @@ static result everything()
 		how.type = BPF_PROG_TYPE_XDP;
 		unique_fd xdp(bpf_prog_load(bpf_return(1), how));
 		u32 ret = 0;
-		CHECK(!xdp || !bpf_run(xdp.fd, &ret), "a program for XDP does not run");
+		CHECK(!xdp || !bpf_run(xdp.fd, &ret, 2), "a program for XDP does not run");
 		if (!warm.bpf_links.empty()) {
 			unique_fd second(bpf_tracing_load("bpf_fentry_test1", BPF_TRACE_FENTRY, bpf_return(0)));
 			unique_fd link(second ? bpf_attach(second.fd) : -1);
