@@ -18,10 +18,6 @@
 static typeof(&execmem_text_alloc) text_alloc;
 static typeof(&execmem_free) text_free;
 static typeof(&execmem_write) text_write;
-static typeof(&find_vm_area) find_area;
-static typeof(&get_vm_sparse_area) get_sparse;
-static typeof(&vm_sparse_map) sparse_map;
-static typeof(&vm_sparse_unmap) sparse_unmap;
 static unsigned long *taint;
 
 static char *report;
@@ -118,6 +114,22 @@ static void misuse_others(void)
 	vfree(pages);
 }
 
+/* Patches before "mm/vmalloc: add areas that their owner maps" have none. */
+#ifdef VM_SPARSE
+static typeof(&find_vm_area) find_area;
+static typeof(&get_vm_sparse_area) get_sparse;
+static typeof(&vm_sparse_map) sparse_map;
+static typeof(&vm_sparse_unmap) sparse_unmap;
+
+static bool find_sparse(void)
+{
+	find_area = lookup_function("find_vm_area");
+	get_sparse = lookup_function("get_vm_sparse_area");
+	sparse_map = lookup_function("vm_sparse_map");
+	sparse_unmap = lookup_function("vm_sparse_unmap");
+	return find_area && get_sparse && sparse_map && sparse_unmap;
+}
+
 static void misuse_sparse(void)
 {
 	struct vm_struct *area = get_sparse(2 * PAGE_SIZE, PAGE_SIZE, VMALLOC_START, VMALLOC_END,
@@ -180,6 +192,16 @@ out:
 	if (area)
 		free_vm_area(area);
 }
+#else
+static bool find_sparse(void)
+{
+	return true;
+}
+
+static void misuse_sparse(void)
+{
+}
+#endif
 
 static int misuse_get(char *buf, const struct kernel_param *kp)
 {
@@ -214,12 +236,7 @@ static int __init execmem_misuse_init(void)
 	taint = (unsigned long *)lookup_name("tainted_mask");
 	if (!taint)
 		return -ENOENT;
-
-	find_area = lookup_function("find_vm_area");
-	get_sparse = lookup_function("get_vm_sparse_area");
-	sparse_map = lookup_function("vm_sparse_map");
-	sparse_unmap = lookup_function("vm_sparse_unmap");
-	return find_area && get_sparse && sparse_map && sparse_unmap ? 0 : -ENOENT;
+	return find_sparse() ? 0 : -ENOENT;
 }
 
 static void __exit execmem_misuse_exit(void)
