@@ -170,8 +170,10 @@ static inline int bpf_map_lookup(int fd, const void *key, void *value)
 	return sys_bpf(BPF_MAP_LOOKUP_ELEM, attr);
 }
 
-/* Run over a dummy packet; 0 or -errno, @retval as the program left it. */
-/* A program for XDP is put into the dispatcher if it is to run more than once. */
+/*
+ * Run over a dummy packet; 0 or -errno, @retval as the program left it. A program
+ * for XDP is put into the dispatcher if it is to run more than once.
+ */
 static inline int bpf_run(int fd, u32 *retval, u32 repeat = 1)
 {
 	static u8 packet[64];
