@@ -11,23 +11,31 @@ unset BASE TESTS APPEND EXTRA_CONFIG CPUS
 export ARCH=x86_64 FLAVOUR=default
 scripts=$top/scripts
 golden=$scripts/harness/testdata
-passed=0 failed=0 skipped=0 failures=() ahead=''
+passed=0 failed=0 skipped=0 failures='' ahead=''
+mkdir -p "$build"
 
 pass() { passed=$((passed + 1)); say "PASS $1"; }
-fail() { failed=$((failed + 1)); failures+=("$1"); say "FAIL $1"; }
+# fail NAME [WHY]
+fail() { failed=$((failed + 1)); failures+="failed: $1"$'\n'${2:+$2$'\n'}; say "FAIL $1"; }
 skip() { skipped=$((skipped + 1)); say "SKIP $1: $2"; }
 check() {
 	local name=$1
 	shift
-	if "$@"; then pass "$name"; else fail "$name"; fi
+	if keeping_output "$@"; then pass "$name"; else fail "$name" "$(why)"; fi
+}
+
+# Who sees only the end of a long log wants to know there why something failed.
+keeping_output() { "$@" 2>&1 | tee "$build/check.output"; }
+why() {
+	{
+		grep -E -B 4 '(^|[^[:alpha:]])not ok |^PROBLEM|^    >|error:' "$build/check.output" ||
+			cat "$build/check.output"
+	} | grep -v '^--$' | tail -n 16 | sed 's/^/    /'
 }
 
 finish() {
-	local name
 	echo
-	for name in "${failures[@]}"; do
-		echo "failed: $name"
-	done
+	printf '%s' "$failures"
 	printf '%d passed, %d failed' "$passed" "$failed"
 	((skipped == 0)) || printf ', %d skipped' "$skipped"
 	echo
@@ -182,11 +190,11 @@ known_skips() { diff <(sed -n "s/^$1\t//p" "$scripts/check.skips" | LC_ALL=C sor
 check_run() {
 	local name=$1 run=$2 results=$3
 	shift 3
-	if "$@"; then
+	if keeping_output "$@"; then
 		pass "$name"
 		check "$name skips what is known" known_skips "$run" "$results"
 	else
-		fail "$name"
+		fail "$name" "$(why)"
 	fi
 }
 
