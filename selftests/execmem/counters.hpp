@@ -50,6 +50,7 @@ class call_trace {
 public:
 	struct event {
 		std::string name;
+		bool in_interrupt;
 		std::vector<std::string> callers;
 
 		bool called_by(const std::string &prefix) const
@@ -118,8 +119,10 @@ public:
 			if (end == line.npos || line.starts_with("#"))
 				continue;
 			std::vector<std::string> w = words(line.substr(end + 2));
-			if (w.size() > 2 && w[1].ends_with(":") && w[2].ends_with(":"))
-				events.push_back({ w[2].substr(0, w[2].size() - 1), {} });
+			if (w.size() < 3 || !w[1].ends_with(":") || !w[2].ends_with(":"))
+				continue;
+			bool in_interrupt = w[0].find_first_of("hHsZz", 2) == 2;
+			events.push_back({ w[2].substr(0, w[2].size() - 1), in_interrupt, {} });
 		}
 		return events;
 	}

@@ -382,6 +382,9 @@ static result frees_without_memory()
 			continue;
 		}
 		allocated++;
+		/* Of which it knows nothing. */
+		if (e.in_interrupt)
+			continue;
 		/* What it ends in, for memory of either kind; vfree() is not its own. */
 		if ((e.called_by("__execmem_free") && !e.called_by("__vunmap")) || e.called_by("execmem_pool_free") ||
 		    e.called_by("execmem_pool_work")) {
@@ -414,10 +417,13 @@ static result traced()
 		TRY(large_programs(progs));
 		addr = bpf_images(progs[0].fd).at(0).addr / granule * granule;
 	}
-	wait_for(20000, [&] { return slurp(dir + "/trace").value_or("").find("execmem_shrink") != std::string::npos; });
+	std::string trace;
+	wait_for(20000, [&] {
+		trace = slurp(dir + "/trace").value_or("");
+		return trace.find("execmem_shrink: ") != trace.npos &&
+		       trace.find(format("execmem_free: addr=0x%llx ", (unsigned long long)addr)) != trace.npos;
+	});
 	spit(dir + "/events/execmem/enable", "0");
-
-	std::string trace = slurp(dir + "/trace").value_or("");
 	size_t at = 0;
 	for (const char *event : { "alloc", "write", "finish", "free" }) {
 		std::string what = format("execmem_%s: addr=0x%llx size=", event, (unsigned long long)addr);
