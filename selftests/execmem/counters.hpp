@@ -98,6 +98,12 @@ public:
 	std::vector<event> end()
 	{
 		std::vector<event> events;
+		/*
+		 * Where its callers belong: they come after the event, but others may
+		 * be in between, from other CPUs or an interrupt.
+		 */
+		std::map<std::string, size_t> last;
+		size_t callee = 0;
 
 		stop();
 		for (const std::string &line : split(slurp(dir + "/trace").value_or(""))) {
@@ -107,23 +113,34 @@ public:
 				if (n.size() != 2 || n[0] != n[1])
 					error = "events were lost";
 			}
-			/* " => function", below the event that it belongs to */
 			if (line.starts_with(" => ")) {
-				if (!events.empty())
-					events.back().callers.push_back(line.substr(4));
+				if (callee < events.size())
+					events[callee].callers.push_back(line.substr(4));
 				continue;
 			}
-			/* "task-pid [cpu] flags time: name: ..." */
+			/* "task-pid [cpu] flags time: name: ...", or "<stack trace>" for a name */
 			size_t cpu = line.find(" [0");
 			size_t end = cpu == line.npos ? cpu : line.find("] ", cpu);
 			if (end == line.npos || line.starts_with("#"))
 				continue;
 			std::vector<std::string> w = words(line.substr(end + 2));
-			if (w.size() < 3 || !w[1].ends_with(":") || !w[2].ends_with(":"))
+			if (w.size() < 3 || w[0].size() < 3 || !w[1].ends_with(":"))
 				continue;
-			bool in_interrupt = w[0].find_first_of("hHsZz", 2) == 2;
-			events.push_back({ w[2].substr(0, w[2].size() - 1), in_interrupt, {} });
+			const char context = w[0][2];
+			const std::string where = line.substr(cpu, end - cpu) + context;
+			if (w[2] == "<stack") {
+				auto event = last.find(where);
+
+				callee = event == last.end() ? events.size() : event->second;
+			} else if (w[2].ends_with(":")) {
+				last[where] = events.size();
+				events.push_back({ w[2].substr(0, w[2].size() - 1),
+						   strchr("hHsZz", context) != nullptr, {} });
+			}
 		}
+		for (const event &e : events)
+			if (e.callers.empty())
+				error = "an event without callers: " + e.name;
 		return events;
 	}
 };
