@@ -212,7 +212,7 @@ public:
 		events = trace.end();
 		if (error.empty())
 			error = trace.error;
-		figures all = below("");
+		figures all = below({});
 		all.splits = splits() - splits_before;
 		return all;
 	}
@@ -232,16 +232,21 @@ public:
 		}
 	}
 
-	/* Of that what functions have called whose names begin with @caller. */
-	figures below(const std::string &caller) const
+	/* Of that what functions have called whose names begin with one of @callers; all if there is none. */
+	figures below(const std::vector<std::string> &callers) const
 	{
+		auto is_below = [&](const call_trace::event &e) {
+			return callers.empty() ||
+			       std::any_of(callers.begin(), callers.end(),
+					   [&](const std::string &c) { return e.called_by(c); });
+		};
 		figures f;
 
 		for (const call_trace::event &e : events) {
 			auto what = functions.find(e.name);
 
 			/* What each CPU is asked to do counts once, where it is asked. */
-			if (e.for_another_cpu() || (!caller.empty() && !e.called_by(caller)))
+			if (e.for_another_cpu() || !is_below(e))
 				continue;
 			if (e.name == "execmem_alloc")
 				f.pieces++;
@@ -261,6 +266,12 @@ public:
 		return f;
 	}
 };
+
+/* On the command line, "execmem_counts=": how often each operation is done. */
+static inline size_t how_often()
+{
+	return strtoul(kernel_parameter("execmem_counts").value_or("30").c_str(), nullptr, 10);
+}
 
 static inline result need_counters(std::unique_ptr<counters> &count)
 {

@@ -12,12 +12,6 @@
 #include "counters.hpp"
 #include "footprint.hpp"
 
-/* On the command line, "execmem_counts=": how often each operation is done. */
-static size_t times()
-{
-	return strtoul(kernel_parameter("execmem_counts").value_or("30").c_str(), nullptr, 10);
-}
-
 static std::unique_ptr<counters> count;
 static bool in_large;
 static figures idle;
@@ -80,7 +74,7 @@ static result bpf_programs()
 {
 	TRY(need_counters(count));
 	TRY(need_jit());
-	size_t n = times();
+	size_t n = how_often();
 	std::vector<unique_fd> progs;
 	auto load = [&] {
 		for (size_t i = 0; i < n; i++)
@@ -113,7 +107,7 @@ static result bpf_trampolines()
 {
 	TRY(need_counters(count));
 	TRY(need_bpf_trampolines());
-	size_t n = times();
+	size_t n = how_often();
 	unique_fd prog(bpf_tracing_load("bpf_fentry_test1", BPF_TRACE_FENTRY, bpf_return(0)));
 	CHECK(prog, "fentry: %s", strerror(-prog.fd));
 	{
@@ -135,7 +129,7 @@ static result kprobe_slots()
 	TRY(need_counters(count));
 	TRY(need_module("execmem_clone_000"));
 	/* At least 20 places in each. */
-	module_clones clones(std::max<size_t>(times() / 20 + 1, 10));
+	module_clones clones(std::max<size_t>(how_often() / 20 + 1, 10));
 	CHECK(!clones.err, "clones: %s", strerror(-clones.err));
 	std::vector<std::string> made;
 	auto probe = [&] {
@@ -166,7 +160,7 @@ static result kprobe_slots()
 	remove();
 	usleep(2000000);
 	figures out = count->end();
-	CHECK(n >= times(), "only %zu probes", n);
+	CHECK(n >= how_often(), "only %zu probes", n);
 	/* 256 slots are in a page, one of which may be there. */
 	result r = judge("kprobe on", n, in, (n - 1) / 256);
 	TRY(judge("kprobe off", n, out));
@@ -209,7 +203,7 @@ static result optprobe_slots()
 	settle();
 	size_t n = 0;
 	count->begin();
-	for (; n < times(); n += nr_clones)
+	for (; n < how_often(); n += nr_clones)
 		TRY(on_and_off());
 	usleep(1000000);
 	return judge("optprobe on and off", n, count->end());
@@ -220,7 +214,7 @@ static result ftrace_trampolines()
 	TRY(need_counters(count));
 	if (!have_function_tracer())
 		return skip("CONFIG_FUNCTION_TRACER is not set");
-	size_t n = times();
+	size_t n = how_often();
 	{
 		trace_instance warm("warm", traceable_getppid());
 		CHECK(!warm.err, "trace instance: %s", strerror(-warm.err));
@@ -274,7 +268,7 @@ static result more_room()
 	for (int i = 0; i < 100; i++)
 		progs.emplace_back(bpf_prog_load(bpf_return_large(i, 8000)));
 	figures in = count->end();
-	const s64 tables = count->below("vm_sparse_map").shootdowns;
+	const s64 tables = count->below({ "vm_sparse_map" }).shootdowns;
 	for (const unique_fd &p : progs)
 		CHECK(p, "program: %s", strerror(-p.fd));
 	const u64 most = text_bytes();
