@@ -567,16 +567,18 @@ int main()
 		report(++number, t.name, failure, skip, now() - start);
 	}
 
-	double start = now();
+	const double start = now();
 
 	report(++number, "cpus", cpus_failure(), std::nullopt, 0);
 	result("# start kmemleak 300");
-	if (have_kmemleak)
-		report(++number, "kmemleak", kmemleak_failure(), std::nullopt, now() - start);
-	else
+	if (have_kmemleak) {
+		const std::optional<std::string> failure = kmemleak_failure();
+
+		report(++number, "kmemleak", failure, std::nullopt, now() - start);
+	} else {
 		report(++number, "kmemleak", std::nullopt, "CONFIG_DEBUG_KMEMLEAK is not set", 0);
-	start = now();
-	report(++number, "taint", taint_failure(), std::nullopt, now() - start);
+	}
+	report(++number, "taint", taint_failure(), std::nullopt, 0);
 	result("# end-of-run");
 	leave();
 }
