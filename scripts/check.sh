@@ -235,15 +235,15 @@ churn() {
 		RESULTS=$build/churn "$scripts/run.sh"
 }
 
-# counts FLAVOUR TESTS: what each operation costs all CPUs, a thousand times each, and
+# counts FLAVOUR TEST: what each operation costs all CPUs, a thousand times each, and
 # beside it what it costs the stock kernel.
 counts() {
-	ARCH=x86_64 FLAVOUR=$1 TESTS=$2 APPEND=execmem_counts=1000 RESULTS=$build/counts-$1 "$scripts/run.sh"
+	ARCH=x86_64 FLAVOUR=$1 TESTS=$2 APPEND=execmem_counts=1000 RESULTS=$build/$2-$1 "$scripts/run.sh"
 }
 # There the test of thunks counts as well, and is red for how they are written.
 counts_of_stock_thunks() {
-	local results=$build/counts-stock
-	! counts stock its > "$build/counts-stock.log" 2>&1 &&
+	local results=$build/its-stock
+	! counts stock its > "$results.log" 2>&1 &&
 		grep -h 'its thunks alone' "$results/result.ktap" &&
 		[[ $(grep -ho 'not ok .*' "$results/result.ktap" | grep -v selftests) = 'not ok 3 no_wx_while_loading' ]]
 }
@@ -292,8 +292,9 @@ long)
 	check 'run x86_64 debug, all of it' run x86_64 debug
 	check 'run x86_64 inline' run x86_64 inline "$debug_tests,test_bpf,predictors"
 	check 'half an hour of churn' churn
-	check 'counts, 1000 times each' counts default counts,its
+	check 'counts, 1000 times each' counts default counts
 	check 'counts, 1000 times each, stock' counts stock counts
+	check 'counts of ITS thunks, 1000 times' counts default its
 	check 'counts of ITS thunks, 1000 times, stock' counts_of_stock_thunks
 	results_of check-preflight.sh preflight
 	check 'preflight' "$scripts/preflight.sh"

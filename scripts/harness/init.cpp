@@ -567,11 +567,10 @@ int main()
 		report(++number, t.name, failure, skip, now() - start);
 	}
 
-	const double start = now();
-
 	report(++number, "cpus", cpus_failure(), std::nullopt, 0);
 	result("# start kmemleak 300");
 	if (have_kmemleak) {
+		const double start = now();
 		const std::optional<std::string> failure = kmemleak_failure();
 
 		report(++number, "kmemleak", failure, std::nullopt, now() - start);
