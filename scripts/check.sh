@@ -277,6 +277,7 @@ check 'series applies to the packaged base' "$scripts/series.sh" apply
 golden_cases
 results_of check-scripts.sh scripts
 results_of check-cocci.sh coccinelle
+check 'the last patch is selftests/execmem' "$scripts/series.sh" selftests
 check 'export gives no diff' export_is_clean
 if command -v shellcheck > /dev/null; then
 	check 'shellcheck' shellcheck "$scripts"/*.sh "$top/.ci/run"

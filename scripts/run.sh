@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # One kernel from patches to verdict: build, boot, test.
 #
-# Environment: ARCH, FLAVOUR, BASE; TESTS=a,b (default: all); APPEND= more
+# Environment: ARCH, FLAVOUR, BASE; TESTS=a,b:c (default: all; of b the case c); APPEND= more
 # kernel parameters; ACCEL=kvm (default: tcg, the same guest everywhere), or mttcg
 # for a thread per CPU even where QEMU is too old for that (before 8.1), or icount
 # for one CPU that takes one nanosecond for each instruction; CPUS=N; BUILT=1 to
@@ -25,6 +25,7 @@ if [[ ! ${BUILT:-} ]]; then
 fi
 
 out=$build/$ARCH-$FLAVOUR
+check_tests "$top/selftests/execmem/list" "$out/tests"
 source=$tree
 [[ $FLAVOUR = stock ]] && source=$build/linux-base
 results=${RESULTS:-$out}

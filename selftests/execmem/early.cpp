@@ -19,6 +19,7 @@
 
 #include "arch.hpp"
 #include "kallsyms.hpp"
+#include "kprobes.hpp"
 #include "ktap.hpp"
 #include "page_tables.hpp"
 #include "pool.hpp"
@@ -150,7 +151,7 @@ static result off_and_on()
 	if (!exists(tracefs("events/early")))
 		diag("there is no events/early");
 	TRY(write("set_event", "!early:*\n"));
-	TRY(write("kprobe_events", "\n", O_WRONLY | O_TRUNC));
+	CHECK(!remove_kprobe_events("early"), "the kprobes cannot be removed");
 	CHECK(words(slurp(tracefs("kprobe_profile")).value_or("?")).empty(), "the kprobes do not go");
 	TRY(write("set_ftrace_filter", "do_sys_openat2"));
 	TRY(write("current_tracer", "function"));

@@ -39,6 +39,7 @@
 #include "pool.hpp"
 #include "proc.hpp"
 #include "run.hpp"
+#include "settings.hpp"
 #include "tracer.hpp"
 #include "types.hpp"
 
@@ -53,7 +54,7 @@ static result need_faults()
 		for (const auto &[file, value] : std::map<std::string, std::string>{
 				{ "verbose", "0" }, { "ignore-gfp-wait", "0" },
 				{ "ignore-gfp-highmem", "0" }, { "min-order", "0" } })
-			spit(debugfs(std::string(attr) + "/" + file), value);
+			set_for_now(debugfs(std::string(attr) + "/" + file), value);
 	}
 	return pass();
 }
@@ -290,7 +291,7 @@ static result fault_large_pages()
 	});
 	for (const auto &[file, value] : std::map<std::string, std::string>{
 			{ "min-order", "9" }, { "times", "-1" }, { "probability", "100" } })
-		CHECK(!spit(attr + file, value), "cannot set %s", file.c_str());
+		CHECK(!set_for_now(attr + file, value), "cannot set %s", file.c_str());
 
 	unique_fd p(full_pool::one_more());
 	CHECK(p, "program: %s", strerror(-p.fd));
@@ -452,7 +453,7 @@ static result fault_kprobe()
 	}
 	/* Names of tasks are recorded through tracepoints, which warn when they get no memory. */
 	std::string record = tracefs("options/record-cmd");
-	spit(record, "0");
+	set_for_now(record, "0");
 	defer restore([&] { spit(record, "1"); });
 	return sweep_kprobe("kprobe", fn + format("+%u", off), true);
 }
@@ -497,7 +498,6 @@ static result quiet()
 
 int main()
 {
-	show_pointers();
 	return run_cases({
 		{ "kmemleak_start", start },
 		{ "fault_module", fault_module },

@@ -11,12 +11,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "guest.hpp"
 #include "kallsyms.hpp"
 #include "kprobes.hpp"
 #include "ktap.hpp"
 #include "modules.hpp"
 #include "proc.hpp"
 #include "run.hpp"
+#include "settings.hpp"
 #include "tracer.hpp"
 
 static result need_ftrace()
@@ -105,9 +107,11 @@ static result module_loaded_while_traced()
 	return pass();
 }
 
+/* There is one tracer of graphs only, and no instance can have it. */
 static result graph()
 {
 	TRY(need_ftrace());
+	TRY(need_disruptive());
 	if (slurp(tracefs("available_tracers")).value_or("").find("function_graph") == std::string::npos)
 		return skip("CONFIG_FUNCTION_GRAPH_TRACER is not set");
 	defer restore([] {
@@ -133,8 +137,10 @@ static test_case direct(const char *module, const char *print)
 {
 	return { std::string("direct_") + module, [=] {
 		TRY(need_ftrace());
+		/* What the samples print goes to the buffer that everybody uses. */
+		TRY(need_disruptive());
 		TRY(need_module(module, "CONFIG_SAMPLE_FTRACE_DIRECT"));
-		spit(tracefs("tracing_on"), "1");
+		set_for_now(tracefs("tracing_on"), "1");
 		spit(tracefs("trace"), "", O_WRONLY | O_TRUNC);
 		loaded_module m(module);
 		CHECK(!m.err, "%s: %s", module, strerror(-m.err));

@@ -20,6 +20,7 @@
 #include "modules.hpp"
 #include "proc.hpp"
 #include "run.hpp"
+#include "settings.hpp"
 #include "types.hpp"
 
 static constexpr int calls = 1000;
@@ -46,7 +47,7 @@ static void call_getppid(int n)
 
 static void optimisation(bool on)
 {
-	spit("/proc/sys/debug/kprobes-optimization", on ? "1" : "0");
+	set_for_now("/proc/sys/debug/kprobes-optimization", on ? "1" : "0");
 }
 
 /* @n calls are @n hits; without the probe none. */
@@ -201,7 +202,7 @@ static result many_slots()
 	CHECK(!clones.err, "clones: %s", strerror(-clones.err));
 	size_t nr = 0, pages = 0;
 	defer restore([] {
-		spit(tracefs("kprobe_events"), "\n", O_WRONLY | O_TRUNC);
+		remove_kprobe_events("execmem_many");
 		optimisation(true);
 	});
 
@@ -211,7 +212,7 @@ static result many_slots()
 		for (int off = 4; off < 80; off += arch == arch_id::arm64 || arch == arch_id::powerpc ? 4 : 1) {
 			if (starts && !starts->count(off))
 				continue;
-			if (!append(tracefs("kprobe_events"), format("p:execmem/many%zu %s:execmem_clone_work+%d\n",
+			if (!append(tracefs("kprobe_events"), format("p:execmem_many/p%zu %s:execmem_clone_work+%d\n",
 								     nr, clones.names[i].c_str(), off)))
 				nr++;
 		}
@@ -223,7 +224,7 @@ static result many_slots()
 	/* A large page holds more slots than there are places for probes here. */
 	const size_t want = page_size() > 4096 ? 1 : 2;
 	CHECK(pages >= want || arch == arch_id::other, "%zu slot pages for %zu probes", pages, nr);
-	CHECK(!spit(tracefs("kprobe_events"), "\n", O_WRONLY | O_TRUNC), "cannot remove the probes");
+	CHECK(!remove_kprobe_events("execmem_many"), "cannot remove the probes");
 	int err = clones.unload();
 	CHECK(!err, "unload: %s", strerror(-err));
 	return pass();

@@ -16,6 +16,11 @@ int main()
 	std::vector<test_case> cases;
 	std::string root = debugfs("kunit");
 
+	/* Which suites there are is for the kernel that is booted to say. */
+	if (only_listed()) {
+		puts("*");
+		return 0;
+	}
 	/* Suites of ours may be a module. */
 	if (have_modules() && !module_path("execmem_kunit").empty())
 		load_module("execmem_kunit");

@@ -32,6 +32,7 @@
 #include "pool.hpp"
 #include "proc.hpp"
 #include "run.hpp"
+#include "settings.hpp"
 #include "tracer.hpp"
 #include "types.hpp"
 
@@ -334,7 +335,7 @@ static result optprobe_slot()
 		return skip("CONFIG_OPTPROBES is not set");
 	if (arch != arch_id::x86_64 && arch != arch_id::i386)
 		return skip("optprobes of this architecture use a fixed area");
-	spit("/proc/sys/debug/kprobes-optimization", "1");
+	set_for_now("/proc/sys/debug/kprobes-optimization", "1");
 	std::string fn = getppid_symbol(kallsyms());
 	auto ev = kprobe_optimised("placed", fn);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "kprobes.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <functional>
@@ -47,10 +48,30 @@ std::string kprobe_line(const std::string &symbol, unsigned int off)
 	return "";
 }
 
+int remove_kprobe_events(const std::string &group)
+{
+	int first = 0;
+
+	/* TYPE:GROUP/NAME WHERE; a return probe may have a number behind its type */
+	for (const std::string &line : split(slurp(tracefs("kprobe_events")).value_or(""))) {
+		const size_t colon = line.find(':'), end = std::min(line.find(' '), line.size());
+
+		if (colon > end || line.substr(colon + 1, group.size() + 1) != group + "/")
+			continue;
+		int err = append(tracefs("kprobe_events"), "-" + line.substr(colon, end - colon) + "\n");
+		if (err && !first)
+			first = err;
+	}
+	return first;
+}
+
 kprobe_event::kprobe_event(const std::string &n, const std::string &what, const char *type) : name(n)
 {
 	err = append(tracefs("kprobe_events"),
 		     std::string(type) + ":execmem/" + name + " " + what + "\n");
+	/* Hits are counted all the same, and whoever traces this machine gets no events of ours. */
+	if (!err)
+		spit(dir() + "/filter", "common_pid < 0");
 }
 
 int kprobe_event::remove()

@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "settings.hpp"
+
 s64 now_ms()
 {
 	struct timespec ts;
@@ -155,7 +157,7 @@ std::string output_of(std::vector<std::string> command)
 
 void show_pointers()
 {
-	spit("/proc/sys/kernel/kptr_restrict", "1");
+	set_for_now("/proc/sys/kernel/kptr_restrict", "1");
 }
 
 std::string tracefs(const std::string &file)
