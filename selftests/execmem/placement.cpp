@@ -20,8 +20,12 @@ struct layout {
 	region module;		/* modules, ftrace */
 	region kprobe;
 	region bpf;
-	bool known = true;
 };
+
+/* Is there a table of ranges below? Without one nothing can be out of its range. */
+static constexpr bool layout_known = arch == arch_id::x86_64 || arch == arch_id::arm64 ||
+				     arch == arch_id::riscv || arch == arch_id::s390 ||
+				     arch == arch_id::powerpc;
 
 static layout arch_layout(const kallsyms &ks, const page_tables &pt)
 {
@@ -76,8 +80,7 @@ static layout arch_layout(const kallsyms &ks, const page_tables &pt)
 		l.module = { 0xc009000000000000, 0xc009000000000000 + 2 * GB };
 		break;
 	default:
-		l.module = l.kprobe = l.bpf = { 0, ~0ULL };
-		l.known = false;
+		break;	/* need_places() has said so */
 	}
 	return l;
 }
@@ -97,6 +100,14 @@ static result need_dump()
 	return pass();
 }
 
+/* Where things lie can be seen, and it is known where they should. */
+static result need_places()
+{
+	if (!layout_known)
+		return skip("no table of ranges for this architecture");
+	return need_dump();
+}
+
 enum perm { ROX, RO, RW };
 
 static result check_place(const view &v, const char *what, u64 addr, const region &r, perm p)
@@ -114,9 +125,29 @@ static result check_place(const view &v, const char *what, u64 addr, const regio
 	return pass();
 }
 
+/* For the table of the host, which compares boots: what KASLR did to this one. */
+static void note_bases()
+{
+	host_channel host;
+	kallsyms ks;
+	std::string bases = format("image %#llx", (unsigned long long)ks.addr("_text"));
+
+	if (have_modules()) {
+		loaded_module m("execmem_test");
+		bases += format(" first-module %#llx", (unsigned long long)section_addr("execmem_test", ".text"));
+	}
+	unique_fd prog(bpf_prog_load(bpf_return(1)));
+	if (prog && !bpf_images(prog.fd).empty())
+		bases += format(" first-program %#llx",
+				(unsigned long long)bpf_images(prog.fd)[0].addr & ~(page_size() - 1));
+	diag("%s", bases.c_str());
+	host.send("summary bases: " + bases);
+}
+
 static result image_is_known()
 {
-	TRY(need_dump());
+	note_bases();
+	TRY(need_places());
 	view v;
 
 	CHECK(v.pt.error.empty(), "%s", v.pt.error.c_str());
@@ -124,14 +155,12 @@ static result image_is_known()
 	diag("image %#llx-%#llx, modules %#llx-%#llx", (unsigned long long)v.where.image.start,
 	     (unsigned long long)v.where.image.end, (unsigned long long)v.where.module.start,
 	     (unsigned long long)v.where.module.end);
-	if (!v.where.known)
-		diag("no table of ranges for this architecture: only the image is excluded");
 	return pass();
 }
 
 static result module_sections()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_module("execmem_test"));
 	loaded_module m("execmem_test");
 
@@ -162,8 +191,7 @@ static result module_sections()
 			continue;
 		TRY(check_place(v, s.section, addr, v.where.module, s.p));
 		s64 away = addr - text;
-		if (v.where.known)
-			CHECK(away == (int)away, "%s at %#llx is over 2G from .text at %#llx", s.section,
+		CHECK(away == (int)away, "%s at %#llx is over 2G from .text at %#llx", s.section,
 			      (unsigned long long)addr, (unsigned long long)text);
 	}
 
@@ -177,7 +205,7 @@ static result module_sections()
 /* Only where init text was: by now it is freed, and must not be left executable and named. */
 static result module_init_text()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_module("execmem_test"));
 	loaded_module m("execmem_test");
 
@@ -194,7 +222,7 @@ static result module_init_text()
 
 static result many_modules()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_module("execmem_clone_000"));
 	module_clones clones(100);
 
@@ -216,7 +244,7 @@ static result many_modules()
 
 static result bpf_program()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_jit());
 	/* r0 = sub(1): a program and a subprogram. */
 	unique_fd prog(bpf_prog_load({
@@ -263,7 +291,7 @@ static result named_places(const std::string &prefix, const char *what, region l
 
 static result bpf_trampoline()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_bpf_trampolines());
 	unique_fd prog(bpf_tracing_load("bpf_fentry_test1", BPF_TRACE_FENTRY, bpf_return(0)));
 
@@ -279,7 +307,7 @@ static result bpf_trampoline()
 
 static result kprobe_slot()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	if (!have_kprobe_events())
 		return skip("CONFIG_KPROBE_EVENTS is not set");
 	/* Only probes that are not optimised keep to their slot, all have one. */
@@ -300,7 +328,7 @@ static result kprobe_slot()
 
 static result optprobe_slot()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	if (!have_kprobe_events())
 		return skip("CONFIG_KPROBE_EVENTS is not set");
 	if (!exists("/proc/sys/debug/kprobes-optimization"))
@@ -317,7 +345,7 @@ static result optprobe_slot()
 
 static result ftrace_trampoline()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	if (!have_function_tracer())
 		return skip("CONFIG_FUNCTION_TRACER is not set");
 	if (arch != arch_id::x86_64 && arch != arch_id::i386)
@@ -333,7 +361,7 @@ static result ftrace_trampoline()
  */
 static result module_base_is_random()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_module("execmem_clone_000"));
 	if (arch != arch_id::x86_64)
 		return skip("the base of modules is not a multiple of something that could be tested in one boot");
@@ -389,7 +417,7 @@ static u64 lowest_section(const std::string &module)
 
 static result need_fill()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_module("execmem_fill"));
 	TRY(need_module("execmem_test"));
 	if (!have_kprobe_events())
@@ -449,8 +477,6 @@ static result module_apart()
 	full_range full;
 	CHECK(!full.err, "execmem_fill: %s", strerror(-full.err));
 	view v;
-	if (!v.where.known)
-		return skip("no table of ranges for this architecture");
 	settle();
 
 	/* A page and its guard for some of the pieces; the others have to go behind 8 GB. */
@@ -501,8 +527,6 @@ static result exhausted()
 	full_range full;
 	CHECK(!full.err, "execmem_fill: %s", strerror(-full.err));
 	view v;
-	if (!v.where.known)
-		return skip("no table of ranges for this architecture");
 	{
 		/* What stays for good once it was used: a slot page, a BPF pack. */
 		live_load warm(10);
@@ -607,8 +631,6 @@ static result far_subprogram()
 	full_range full;
 	CHECK(!full.err, "execmem_fill: %s", strerror(-full.err));
 	view v;
-	if (!v.where.known)
-		return skip("no table of ranges for this architecture");
 	settle();
 
 	const region all = v.where.bpf;
@@ -679,33 +701,10 @@ static result far_subprogram()
 	return pass();
 }
 
-/* For the table of the host: what KASLR did to this boot. */
-static result tell_bases()
-{
-	host_channel host;
-	kallsyms ks;
-	std::string bases = format("image %#llx", (unsigned long long)ks.addr("_text"));
-
-	if (have_modules()) {
-		loaded_module m("execmem_test");
-		CHECK(!m.err, "execmem_test: %s", strerror(-m.err));
-		bases += format(" first-module %#llx",
-				(unsigned long long)section_addr("execmem_test", ".text"));
-	}
-	unique_fd prog(bpf_prog_load(bpf_return(1)));
-	if (prog && !bpf_images(prog.fd).empty())
-		bases += format(" first-program %#llx",
-				(unsigned long long)bpf_images(prog.fd)[0].addr & ~(page_size() - 1));
-	diag("%s", bases.c_str());
-	host.send("summary bases: " + bases);
-	return pass();
-}
-
 int main()
 {
 	return run_cases({
 		{ "image_is_known", image_is_known },
-		{ "bases", tell_bases },
 		{ "module_sections", module_sections },
 		{ "module_init_text", module_init_text },
 		{ "many_modules", many_modules },
