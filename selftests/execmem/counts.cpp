@@ -12,9 +12,30 @@
  * That nothing was paid means something only for what has happened: so pieces
  * that come and go are counted too, and what frees them later is waited for.
  */
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include "arch.hpp"
+#include "bpf.hpp"
+#include "btf.hpp"
 #include "counters.hpp"
 #include "footprint.hpp"
+#include "kallsyms.hpp"
+#include "kprobes.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "page_tables.hpp"
 #include "pool.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "tracer.hpp"
+#include "types.hpp"
 
 static std::unique_ptr<counters> count;
 static bool in_large;

@@ -5,8 +5,21 @@
  * a microsecond only is found too, where a dump would come too late.  A call
  * that the watch has missed is a failure: nobody knows what it did.
  */
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "arch.hpp"
+#include "bpf.hpp"
+#include "ktap.hpp"
 #include "load.hpp"
+#include "modules.hpp"
 #include "pool.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static std::unique_ptr<loaded_module> watch;
 static int watch_error;
