@@ -82,7 +82,7 @@ static result freed(const char *what, const char *type, size_t n)
 	bool done = wait_for(20000, [&] {
 		const pool_list list;
 
-		left = list.error;
+		left.clear();
 		for (const area &a : list.areas)
 			if (a.state == "dead")
 				left = format("dead area at %#llx", (unsigned long long)a.addr);
@@ -128,7 +128,7 @@ static u64 linear_in_large_pages()
 {
 	u64 n = 0;
 
-	for (const std::string &line : split(slurp("/proc/meminfo").value_or("")))
+	for (const std::string &line : split(read_or_fail("/proc/meminfo")))
 		if (line.starts_with("DirectMap2M:") || line.starts_with("DirectMap1G:"))
 			n += strtoull(words(line)[1].c_str(), nullptr, 10);
 	return n;
@@ -369,8 +369,7 @@ static result more_room()
 {
 	TRY(need_counters(count));
 	TRY(need_jit());
-	if (page_tables::path().empty())
-		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
+	TRY(need_dump());
 	settle();
 	const u64 before = text_bytes();
 	std::vector<unique_fd> progs;

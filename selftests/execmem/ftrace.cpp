@@ -108,7 +108,7 @@ static result module_loaded_while_traced()
 static result graph()
 {
 	TRY(need_ftrace());
-	if (slurp(tracefs("available_tracers")).value_or("").find("function_graph") == std::string::npos)
+	if (read_or_fail(tracefs("available_tracers")).find("function_graph") == std::string::npos)
 		return skip("CONFIG_FUNCTION_GRAPH_TRACER is not set");
 	defer restore([] {
 		spit(tracefs("current_tracer"), "nop");
@@ -119,7 +119,7 @@ static result graph()
 	CHECK(!spit(tracefs("current_tracer"), "function_graph"), "function_graph");
 	for (int i = 0; i < 5; i++)
 		syscall(SYS_getppid);
-	std::string trace = slurp(tracefs("trace")).value_or("");
+	std::string trace = read_or_fail(tracefs("trace"));
 	size_t n = 0;
 	for (const std::string &name : aliases(getppid_fn()))
 		for (size_t at = 0; (at = trace.find(name + "()", at)) != trace.npos; at++)
@@ -146,7 +146,7 @@ static test_case direct(const char *module, const char *print)
 
 			if (p != MAP_FAILED)
 				munmap(p, 1 << 20);
-			t = slurp(tracefs("trace")).value_or("");
+			t = read_or_fail(tracefs("trace"));
 			return t.find(print) != t.npos;
 		});
 		CHECK(seen, "no \"%s\" in the trace: %s", print, t.substr(0, 600).c_str());

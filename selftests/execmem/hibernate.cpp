@@ -36,7 +36,7 @@ static result image_is_made()
 {
 	static const char *const created = "Image created";
 
-	if (slurp("/sys/power/disk").value_or("").find("shutdown") == std::string::npos)
+	if (read_if_there("/sys/power/disk").find("shutdown") == std::string::npos)
 		return skip("CONFIG_HIBERNATION is not set");
 	live_load load(20);
 	CHECK(load.error.empty(), "%s", load.error.c_str());
@@ -59,7 +59,7 @@ static result image_is_made()
 
 static result works_after_it()
 {
-	if (slurp("/sys/power/disk").value_or("").find("shutdown") == std::string::npos)
+	if (read_if_there("/sys/power/disk").find("shutdown") == std::string::npos)
 		return skip("CONFIG_HIBERNATION is not set");
 	live_load load(20);
 

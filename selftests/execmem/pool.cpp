@@ -171,7 +171,7 @@ struct reservations {
 
 	reservations()
 	{
-		for (const std::string &line : split(slurp("/proc/vmallocinfo").value_or(""))) {
+		for (const std::string &line : split(read_or_fail("/proc/vmallocinfo"))) {
 			std::vector<std::string> w = words(line);
 
 			if (w.size() < 3 || std::find(w.begin(), w.end(), "sparse") == w.end())
@@ -219,7 +219,7 @@ static std::vector<unique_fd> trampolines(size_t n, std::vector<unique_fd> &prog
 {
 	std::vector<unique_fd> links;
 
-	for (const std::string &f : split(slurp(tracefs("available_filter_functions")).value_or(""))) {
+	for (const std::string &f : split(read_or_fail(tracefs("available_filter_functions")))) {
 		if (links.size() == n)
 			break;
 		if (!f.starts_with("tcp_") && !f.starts_with("inet_"))
@@ -460,7 +460,7 @@ static result traced()
 	}
 	std::string trace;
 	wait_for(20000, [&] {
-		trace = slurp(dir + "/trace").value_or("");
+		trace = read_or_fail(dir + "/trace");
 		return trace.find("execmem_shrink: ") != trace.npos &&
 		       trace.find(format("execmem_free: addr=0x%llx ", (unsigned long long)addr)) != trace.npos;
 	});

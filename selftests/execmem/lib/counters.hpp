@@ -130,7 +130,7 @@ public:
 		bool is_list = false;
 
 		stop();
-		for (const std::string &line : split(slurp(dir + "/trace").value_or(""))) {
+		for (const std::string &line : split(read_or_fail(dir + "/trace"))) {
 			if (line.starts_with("# entries-in-buffer/entries-written: ")) {
 				std::vector<std::string> n = split(words(line)[2], '/');
 
@@ -208,7 +208,7 @@ public:
 		size_t n = 0;
 		bool is_list = false;
 
-		for (const std::string &line : split(slurp(dir + "/trace").value_or(""))) {
+		for (const std::string &line : split(read_or_fail(dir + "/trace"))) {
 			if (line.starts_with("# entries-in-buffer/entries-written: ")) {
 				std::vector<std::string> of = split(words(line)[2], '/');
 
@@ -247,7 +247,7 @@ class counters {
 		s64 n = 0;
 		int lines = 0;
 
-		for (const std::string &line : split(slurp("/proc/vmstat").value_or(""))) {
+		for (const std::string &line : split(read_or_fail("/proc/vmstat"))) {
 			std::vector<std::string> w = words(line);
 
 			if (w.size() != 2 || !w[0].starts_with("direct_map_level") || !w[0].ends_with("_splits"))
@@ -269,7 +269,7 @@ class counters {
 		size_t probes = 0;
 		s64 n = 0;
 
-		for (const std::string &line : split(slurp(tracefs("kprobe_profile")).value_or(""))) {
+		for (const std::string &line : split(read_or_fail(tracefs("kprobe_profile")))) {
 			std::vector<std::string> w = words(line);
 
 			if (w.size() != 3 || !have.count(w[0]))

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 
 #include "kselftest.h"
 #include "modules.hpp"
@@ -11,7 +12,7 @@
 
 int load_mutant()
 {
-	std::string cmdline = slurp("/proc/cmdline").value_or("");
+	std::string cmdline = read_or_fail("/proc/cmdline");
 	const std::string key = "execmem_mutant=";
 	size_t at = cmdline.find(key);
 
@@ -28,6 +29,15 @@ int load_mutant()
 	return err;
 }
 
+result run_case(const std::function<result()> &run)
+{
+	try {
+		return run();
+	} catch (const std::exception &e) {
+		return fail("%s", e.what());
+	}
+}
+
 int run_cases(const std::vector<test_case> &cases)
 {
 	unsigned int n = 0, failed = 0, skipped = 0;
@@ -38,7 +48,7 @@ int run_cases(const std::vector<test_case> &cases)
 		failed++;
 	for (const test_case &c : cases) {
 		s64 start = now_ms();
-		result r = c.run();
+		result r = run_case(c.run);
 		s64 took = now_ms() - start;
 
 		n++;

@@ -20,6 +20,9 @@ struct test_case {
  */
 int load_mutant();
 
+/* What @run returns; a failure for what it throws, as for a file that cannot be read. */
+result run_case(const std::function<result()> &run);
+
 /* Print the plan, run each case, return the kselftest exit code. */
 int run_cases(const std::vector<test_case> &cases);
 
