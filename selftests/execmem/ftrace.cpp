@@ -112,7 +112,7 @@ static result graph()
 {
 	TRY(need_ftrace());
 	TRY(need_disruptive());
-	if (slurp(tracefs("available_tracers")).value_or("").find("function_graph") == std::string::npos)
+	if (read_or_fail(tracefs("available_tracers")).find("function_graph") == std::string::npos)
 		return skip("CONFIG_FUNCTION_GRAPH_TRACER is not set");
 	defer restore([] {
 		spit(tracefs("current_tracer"), "nop");
@@ -123,7 +123,7 @@ static result graph()
 	CHECK(!spit(tracefs("current_tracer"), "function_graph"), "function_graph");
 	for (int i = 0; i < 5; i++)
 		syscall(SYS_getppid);
-	std::string trace = slurp(tracefs("trace")).value_or("");
+	std::string trace = read_or_fail(tracefs("trace"));
 	size_t n = 0;
 	for (const std::string &name : aliases(getppid_fn()))
 		for (size_t at = 0; (at = trace.find(name + "()", at)) != trace.npos; at++)
@@ -152,7 +152,7 @@ static test_case direct(const char *module, const char *print)
 
 			if (p != MAP_FAILED)
 				munmap(p, 1 << 20);
-			t = slurp(tracefs("trace")).value_or("");
+			t = read_or_fail(tracefs("trace"));
 			return t.find(print) != t.npos;
 		});
 		CHECK(seen, "no \"%s\" in the trace: %s", print, t.substr(0, 600).c_str());

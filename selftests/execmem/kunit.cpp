@@ -31,7 +31,7 @@ int main()
 			if (suite[0] == '.')
 				continue;
 			cases.push_back({ suite, [=] {
-				std::string text = slurp(root + "/" + suite + "/results").value_or("");
+				std::string text = read_or_fail(root + "/" + suite + "/results");
 				bool ok = false;
 
 				for (const std::string &l : split(text)) {

@@ -15,7 +15,7 @@ bool have_pool()
 bool have_large_leaves()
 {
 	return have_pool() && kernel_parameter("execmem") != "pages" &&
-	       slurp("/proc/cmdline").value_or("").find("nohugevmalloc") == std::string::npos;
+	       read_or_fail("/proc/cmdline").find("nohugevmalloc") == std::string::npos;
 }
 
 u64 page_size()

@@ -20,7 +20,7 @@ result kmemleak_quiet()
 		CHECK(!err, "kmemleak scan: %s", strerror(-err));
 		sleep(6);
 	}
-	std::string leaks = slurp(debugfs("kmemleak")).value_or("");
+	std::string leaks = read_or_fail(debugfs("kmemleak"));
 	std::vector<std::string> lines = split(leaks);
 	for (size_t i = 0; i < lines.size() && i < 60; i++)
 		diag("%s", lines[i].c_str());

@@ -46,6 +46,20 @@ std::optional<std::string> slurp(const std::string &path)
 	return s;
 }
 
+std::string read_or_fail(const std::string &path)
+{
+	std::optional<std::string> text = slurp(path);
+
+	if (!text)
+		throw cannot_read("cannot read " + path + ": " + strerror(errno));
+	return *text;
+}
+
+std::string read_if_there(const std::string &path)
+{
+	return exists(path) ? read_or_fail(path) : "";
+}
+
 int spit(const std::string &path, std::string_view text, int flags)
 {
 	unique_fd f(open(path.c_str(), flags | O_CLOEXEC));
@@ -104,7 +118,7 @@ std::optional<std::string> kernel_parameter(const std::string &name)
 {
 	std::optional<std::string> value;
 
-	for (const std::string &w : words(slurp("/proc/cmdline").value_or("")))
+	for (const std::string &w : words(read_or_fail("/proc/cmdline")))
 		if (w.starts_with(name + "="))
 			value = w.substr(name.size() + 1);
 	return value;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <set>
 
 #include <errno.h>
@@ -18,7 +19,7 @@
 /* What follows the name of the program on its command line. */
 static std::vector<std::string> arguments()
 {
-	std::vector<std::string> words = split(slurp("/proc/self/cmdline").value_or(""), '\0');
+	std::vector<std::string> words = split(read_or_fail("/proc/self/cmdline"), '\0');
 
 	if (!words.empty())
 		words.erase(words.begin());
@@ -46,7 +47,7 @@ bool only_listed()
  */
 static int load_mutant()
 {
-	std::string cmdline = slurp("/proc/cmdline").value_or("");
+	std::string cmdline = read_or_fail("/proc/cmdline");
 	const std::string key = "execmem_mutant=";
 	size_t at = cmdline.find(key);
 
@@ -96,6 +97,15 @@ static int not_run(const result &why)
 	return KSFT_FAIL;
 }
 
+result run_case(const std::function<result()> &run)
+{
+	try {
+		return run();
+	} catch (const std::exception &e) {
+		return fail("%s", e.what());
+	}
+}
+
 int run_cases(const std::vector<test_case> &all)
 {
 	unsigned int n = 0, failed = 0, skipped = 0;
@@ -119,7 +129,7 @@ int run_cases(const std::vector<test_case> &all)
 		failed++;
 	for (const test_case &c : cases) {
 		s64 start = now_ms();
-		result r = c.run();
+		result r = run_case(c.run);
 		s64 took = now_ms() - start;
 
 		n++;

@@ -22,6 +22,9 @@ std::vector<std::string> asked_for();
 /* "--list" on the command line: print the names of the cases, and run none. */
 bool only_listed();
 
+/* What @run returns; a failure for what it throws, as for a file that cannot be read. */
+result run_case(const std::function<result()> &run);
+
 /*
  * Print the plan, run each case that was asked for, return the kselftest exit
  * code. What may not run on this machine (guest.hpp) is one SKIP.
