@@ -241,10 +241,11 @@ write_cover() {
 	if ((total)); then k diff --stat=72 --no-renames base HEAD; fi
 }
 
+arguments apply stock export -- "$@"
+(($#)) || misused 'apply, stock or export?'
 lock series
-case ${1:-} in
+case $1 in
 apply) apply ;;
 stock) stock ;;
 export) export_series ;;
-*) die 'usage: series.sh apply|stock|export' ;;
 esac
