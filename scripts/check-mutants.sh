@@ -25,7 +25,7 @@ killed=0 survived=0 broken=0 bad=()
 # What decides over all mutants; after series.sh.
 conditions() {
 	git -C "$tree" rev-parse 'HEAD^{tree}'
-	(cd "$top" && find selftests/execmem/*.hpp selftests/execmem/mod kernel-config scripts/harness \
+	(cd "$top" && find selftests/execmem/lib selftests/execmem/mod kernel-config scripts/harness \
 		scripts/build-*.sh scripts/run.sh -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
 	cat "$scripts/check-mutants.sh"
 }

@@ -217,7 +217,7 @@ oracle_sees_red() {
 
 # What does not need KASAN, lockdep and kmemleak, and takes long with them, is left
 # out: alias, placement, report, counts; and test_bpf and predictors, but for check-long.
-debug_tests=wx,wx_time,modules,bpf,kprobes,ftrace,livepatch,errors,kcore,kunit,pool,churn,hibernate,perf,early,its
+debug_tests=wx,wx_time,modules,bpf,kprobes,ftrace,livepatch,refusals,faults,kcore,kunit,pool,churn,hibernate,perf,early,its
 
 # Those that depend on where text comes from.
 pool_tests=wx,bpf,kprobes,ftrace,kunit,counts,pool,perf,predictors

@@ -4,7 +4,16 @@
  * the direct map included.  The kernel is not asked: the host walks the page
  * tables of the guest and joins them on the physical address.
  */
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "host.hpp"
+#include "ktap.hpp"
 #include "load.hpp"
+#include "modules.hpp"
+#include "run.hpp"
 
 static host_channel host;
 

@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* JITed BPF programs, subprograms, tail calls, trampolines and dispatchers compute what they should. */
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <arpa/inet.h>
 #include <linux/filter.h>
 #include <net/if.h>
@@ -7,8 +14,19 @@
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include "arch.hpp"
 #include "bpf.hpp"
+#include "bpf_insn.hpp"
+#include "btf.hpp"
+#include "kallsyms.hpp"
+#include "ktap.hpp"
+#include "page_tables.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "struct_ops.hpp"
+#include "types.hpp"
 
 static result check_run(int fd, u32 expect, u32 repeat = 1)
 {

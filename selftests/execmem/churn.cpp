@@ -8,19 +8,41 @@
  *
  * "execmem_churn=SECONDS[:SEED]" on the command line; otherwise it is short.
  */
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #ifdef __x86_64__
 #include <sys/io.h>
 #endif
 
-#include <atomic>
-#include <random>
-
+#include "arch.hpp"
+#include "bpf.hpp"
+#include "btf.hpp"
 #include "footprint.hpp"
+#include "kprobes.hpp"
+#include "ktap.hpp"
 #include "livepatch.hpp"
 #include "load.hpp"
+#include "modules.hpp"
+#include "page_tables.hpp"
 #include "pool.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "struct_ops.hpp"
+#include "tracer.hpp"
+#include "types.hpp"
 
 static unsigned int seconds = 15;
 static u32 seed = 20061121;

@@ -9,8 +9,29 @@
  * Where text comes from a pool of large pages none of the first three may
  * happen at all. Where it does not the figures are only shown.
  */
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include "arch.hpp"
+#include "bpf.hpp"
+#include "btf.hpp"
 #include "counters.hpp"
 #include "footprint.hpp"
+#include "kallsyms.hpp"
+#include "kprobes.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "page_tables.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "tracer.hpp"
+#include "types.hpp"
 
 static std::unique_ptr<counters> count;
 static bool in_large;

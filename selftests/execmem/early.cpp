@@ -9,7 +9,22 @@
  * On the command line: ftrace=function ftrace_filter=FUNCTION, and
  * kprobe_event=p:early/NAME,FUNCTION+OFFSET;...
  */
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "arch.hpp"
+#include "kallsyms.hpp"
+#include "ktap.hpp"
+#include "page_tables.hpp"
 #include "pool.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static result need_parameter(const char *name, const char *example)
 {

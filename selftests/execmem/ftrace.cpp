@@ -3,9 +3,21 @@
  * Function tracing through trampolines: kernel and module functions, several
  * tracers on one function, the function graph, direct calls from modules.
  */
-#include <sys/mman.h>
+#include <cstring>
+#include <string>
 
-#include "load.hpp"
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kallsyms.hpp"
+#include "kprobes.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "tracer.hpp"
 
 static result need_ftrace()
 {

@@ -4,9 +4,20 @@
  * read-only, or not mapped for a moment. There is no swap area here, so the
  * kernel makes its image, finds no place for it, and goes on.
  */
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
 #include <sys/klog.h>
 
+#include "bpf.hpp"
+#include "ktap.hpp"
 #include "load.hpp"
+#include "page_tables.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 /* How often the kernel has said that. */
 static size_t said(const std::string &what)

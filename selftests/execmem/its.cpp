@@ -9,11 +9,24 @@
  * IBRS; QEMU's TCG pretends to with
  * "-cpu max,vendor=GenuineIntel,+spec-ctrl,x-force-features=on".
  */
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <set>
+#include <string>
+#include <vector>
 
+#include "arch.hpp"
 #include "counters.hpp"
 #include "footprint.hpp"
+#include "kallsyms.hpp"
+#include "kcore.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "page_tables.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static result need_its()
 {

@@ -3,8 +3,24 @@
  * /proc/kcore shows run-time text as it is, for debuggers and crash tools; and
  * what is not anybody's code holds trap instructions there.
  */
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <elf.h>
+
+#include "arch.hpp"
 #include "bpf.hpp"
+#include "kallsyms.hpp"
 #include "kcore.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "page_tables.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static result need_kcore()
 {

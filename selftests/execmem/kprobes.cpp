@@ -4,7 +4,23 @@
  * slot, of a jump-optimised slot, of ftrace and of a return probe; and when
  * they are gone the probed text is what it was.
  */
-#include "load.hpp"
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "arch.hpp"
+#include "kallsyms.hpp"
+#include "kprobes.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static constexpr int calls = 1000;
 

@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The KUnit suites that this kernel has run, one case for each. */
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include <dirent.h>
 
-#include "common.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "proc.hpp"
+#include "run.hpp"
 
 int main()
 {

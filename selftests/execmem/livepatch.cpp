@@ -1,10 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Livepatch of a function of a module and of the image, in either order of loading. */
-#include <elf.h>
+#include <cerrno>
+#include <cstring>
 #include <memory>
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include <elf.h>
+
+#include "arch.hpp"
+#include "ktap.hpp"
 #include "livepatch.hpp"
+#include "modules.hpp"
+#include "page_tables.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static std::string target()
 {

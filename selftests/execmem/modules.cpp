@@ -4,9 +4,18 @@
  * every kind, init sections, percpu data, exception and bug tables, static
  * keys and calls, tracepoints, modules that use modules.
  */
+#include <cerrno>
+#include <cstring>
 #include <memory>
+#include <string>
+#include <vector>
 
-#include "common.hpp"
+#include "kallsyms.hpp"
+#include "klog.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "proc.hpp"
+#include "run.hpp"
 
 static std::unique_ptr<loaded_module> mod;
 

@@ -4,11 +4,29 @@
  * text which runs: whoever traces the processor decodes what it did with that.
  * Memory that follows these records must be the memory that the kernel has.
  */
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <linux/perf_event.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "arch.hpp"
+#include "bpf.hpp"
+#include "kcore.hpp"
+#include "ktap.hpp"
 #include "load.hpp"
 #include "pool.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 struct perf_record {
 	u64 time;

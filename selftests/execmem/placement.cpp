@@ -5,8 +5,35 @@
  * Where things lie is read from kallsyms, /sys/module/X/sections and the BPF
  * program info; how they are mapped from the page-table dump.
  */
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "arch.hpp"
+#include "bpf.hpp"
+#include "bpf_insn.hpp"
+#include "btf.hpp"
 #include "footprint.hpp"
+#include "host.hpp"
+#include "kallsyms.hpp"
+#include "klog.hpp"
+#include "kprobes.hpp"
+#include "ktap.hpp"
 #include "load.hpp"
+#include "modules.hpp"
+#include "page_tables.hpp"
+#include "pool.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "tracer.hpp"
+#include "types.hpp"
 
 /* What the architecture promises, from its memory layout (not from execmem). */
 struct region {

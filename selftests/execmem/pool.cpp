@@ -8,14 +8,36 @@
  * say: the page tables, /proc/vmallocinfo, and what the system call says about
  * the length of BPF programs.
  */
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include <map>
-
+#include "arch.hpp"
+#include "bpf.hpp"
+#include "btf.hpp"
 #include "counters.hpp"
 #include "footprint.hpp"
+#include "kprobes.hpp"
+#include "ktap.hpp"
+#include "load.hpp"
+#include "modules.hpp"
+#include "page_tables.hpp"
 #include "pool.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 /* What the list says agrees with itself and with the page tables. */
 static result listed()

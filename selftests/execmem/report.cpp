@@ -4,7 +4,19 @@
  * dump joined with kallsyms, while a load is live.  The same lines go to the
  * host for its summary.
  */
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "arch.hpp"
+#include "host.hpp"
+#include "kallsyms.hpp"
+#include "ktap.hpp"
 #include "load.hpp"
+#include "page_tables.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 struct user {
 	u64 lo = ~0ULL, hi = 0;

@@ -4,7 +4,21 @@
  * text of every kind is live, and after it is gone.  The oracle is the whole
  * page-table dump; a planted W+X page shows that it is one.
  */
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "arch.hpp"
+#include "kallsyms.hpp"
+#include "klog.hpp"
+#include "ktap.hpp"
 #include "load.hpp"
+#include "modules.hpp"
+#include "page_tables.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static result need_dump()
 {

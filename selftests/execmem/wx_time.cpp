@@ -4,8 +4,21 @@
  * set_memory_*() and from vmalloc.  A page that is writable and executable for
  * a microsecond only is found too, where a dump would come too late.
  */
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "arch.hpp"
+#include "bpf.hpp"
+#include "ktap.hpp"
 #include "load.hpp"
+#include "modules.hpp"
 #include "pool.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static std::unique_ptr<loaded_module> watch;
 static int watch_error;

@@ -3,7 +3,16 @@
 #ifndef EXECMEM_FOOTPRINT_HPP
 #define EXECMEM_FOOTPRINT_HPP
 
-#include "common.hpp"
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+#include "ktap.hpp"
+#include "proc.hpp"
+#include "types.hpp"
 
 /*
  * Run-time text in /proc/vmallocinfo: bytes by caller, for callers that

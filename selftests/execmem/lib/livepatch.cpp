@@ -1,11 +1,12 @@
-/* SPDX-License-Identifier: GPL-2.0 */
-/* Livepatches come and go. */
-#ifndef EXECMEM_LIVEPATCH_HPP
-#define EXECMEM_LIVEPATCH_HPP
+// SPDX-License-Identifier: GPL-2.0
+#include "livepatch.hpp"
 
-#include "common.hpp"
+#include <cstring>
 
-static inline result need_livepatch()
+#include "modules.hpp"
+#include "proc.hpp"
+
+result need_livepatch()
 {
 	if (!have_modules())
 		return skip("CONFIG_MODULES is not set");
@@ -15,12 +16,12 @@ static inline result need_livepatch()
 	return need_module("execmem_klp");
 }
 
-static inline bool patch_settled(const std::string &patch = "execmem_klp")
+bool patch_settled(const std::string &patch)
 {
 	return trim(slurp("/sys/kernel/livepatch/" + patch + "/transition").value_or("0")) == "0";
 }
 
-static inline result remove_patch(const std::string &patch = "execmem_klp")
+result remove_patch(const std::string &patch)
 {
 	std::string dir = "/sys/kernel/livepatch/" + patch;
 	int err = spit(dir + "/enabled", "0");
@@ -31,5 +32,3 @@ static inline result remove_patch(const std::string &patch = "execmem_klp")
 	CHECK(wait_for(5000, [&] { return unload_module(patch) == 0; }), "cannot unload %s", patch.c_str());
 	return pass();
 }
-
-#endif /* EXECMEM_LIVEPATCH_HPP */

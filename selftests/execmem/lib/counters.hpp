@@ -6,10 +6,23 @@
 #ifndef EXECMEM_COUNTERS_HPP
 #define EXECMEM_COUNTERS_HPP
 
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <map>
+#include <memory>
 #include <set>
+#include <string>
+#include <vector>
 
-#include "load.hpp"
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "arch.hpp"
+#include "kprobes.hpp"
+#include "ktap.hpp"
+#include "proc.hpp"
+#include "types.hpp"
 
 struct figures {
 	s64 shootdowns = 0, splits = 0, permissions = 0, syncs = 0;
