@@ -339,11 +339,12 @@ write_cover() {
 	if ((total)); then k diff --stat=72 --no-renames base HEAD; fi
 }
 
+arguments apply stock export selftests -- "$@"
+(($#)) || misused 'apply, stock, export or selftests?'
 lock series
-case ${1:-} in
+case $1 in
 apply) apply ;;
 stock) stock ;;
 export) export_series ;;
 selftests) check_selftests ;;
-*) die 'usage: series.sh apply|stock|export|selftests' ;;
 esac
