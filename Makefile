@@ -9,7 +9,8 @@ help:
 	@echo 'make run         apply, build, boot in QEMU, test'
 	@echo '                 ARCH=x86_64|arm64|riscv64|s390x|ppc64le FLAVOUR=default|nomodules|debug|inline|stock'
 	@echo '                 BASE=tarball|directory|git-tree[@revision]'
-	@echo '                 EXTRA_CONFIG=fragment TESTS=a,b APPEND="kernel parameters" ACCEL=kvm'
+	@echo '                 EXTRA_CONFIG=fragment TESTS=a,b:case APPEND="kernel parameters" ACCEL=kvm'
+	@echo 'make list-tests  what TESTS= can name'
 	@echo 'make run-tree-selftests'
 	@echo "                 the kernel tree's own selftests on the stock and the patched kernel"
 	@echo 'make check       all checks; ends with "N passed, N failed"'
@@ -25,6 +26,10 @@ help:
 
 run:
 	@scripts/run.sh
+
+# what there is to choose from, and the cases of what has been built
+list-tests:
+	@scripts/list-tests.sh
 
 run-tree-selftests:
 	@scripts/tree-selftests.sh
@@ -54,5 +59,5 @@ clean:
 distclean:
 	rm -rf build
 
-.PHONY: help run run-tree-selftests check check-quick check-long check-mutants cross bisect preflight send \
+.PHONY: help run list-tests run-tree-selftests check check-quick check-long check-mutants cross bisect preflight send \
 	series export clean distclean

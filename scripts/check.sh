@@ -7,6 +7,7 @@
 #                                the boots of make check
 
 . "$(dirname "$0")/common.sh"
+arguments quick long -- "$@"
 unset BASE TESTS APPEND EXTRA_CONFIG CPUS
 export ARCH=x86_64 FLAVOUR=default
 scripts=$top/scripts
@@ -60,18 +61,19 @@ golden_cases() {
 # --- scripts that say "ok NAME" or "not ok NAME: REASON" -------------------------
 # results_of SCRIPT LABEL; a script that ends badly without a "not ok" is one more failure
 results_of() {
-	local line bad=0
+	local line bad=0 results=0
 	exec 8< <("$scripts/$1" || echo "ended with $?")
 	while read -r line <&8; do
 		case $line in
-		'ok '*) pass "$2: ${line#ok }" ;;
-		'not ok '*) fail "$2: ${line#not ok }"; bad=1 ;;
-		'skip '*) skip "$2" "${line#skip }" ;;
+		'ok '*) results=1; pass "$2: ${line#ok }" ;;
+		'not ok '*) results=1 bad=1; fail "$2: ${line#not ok }" ;;
+		'skip '*) results=1; skip "$2" "${line#skip }" ;;
 		'ended with '*) ((bad)) || fail "$2: $1 $line" ;;
 		*) echo "$line" ;;
 		esac
 	done
 	exec 8<&-
+	((results)) || fail "$2: $1 has not tested anything"
 }
 
 # --- the series and the bases that the packages offer -------------------------
@@ -159,43 +161,40 @@ run() {
 	ARCH=$1 FLAVOUR=$2 TESTS=${3:-} "$scripts/run.sh"
 }
 
-# What a run has skipped: "test: reason", or "test: case: reason" where it did more.
-skipped() {
-	local dir
-	for dir in "$1" "$1"/boot-*; do
-		[[ -e $dir/result.ktap ]] || continue
-		awk '
-			/^  # Subtest: selftests: execmem: / { test = $NF; n = 0 }
-			/^  ok .* # SKIP / {
-				sub(/^  ok [0-9]+ (- )?/, ""); sub(/ *# SKIP /, ": ")
-				cases[n++] = test ": " $0
-			}
-			/^(not )?ok / {
-				if (sub(/ *# SKIP /, ": ")) {
-					sub(/^ok [0-9]+ selftests: execmem: /, "")
-					print
-				} else {
-					for (i = 0; i < n; i++)
-						print cases[i]
-				}
-				n = 0
-			}' "$dir/result.ktap"
-	done | LC_ALL=C sort -u
+# known_skips RUN RESULTS: those that check.skips has, and no others. What names an
+# option is not there: each run looks it up in the configuration of its kernel.
+known_skips() {
+	diff <(sed -n "s/^$1\t//p" "$scripts/check.skips" | LC_ALL=C sort -u) \
+		<("$build/host/run-guest" --skips "$2" | LC_ALL=C sort -u) >&2
 }
 
-# known_skips RUN RESULTS: those that check.skips has, and no others
-known_skips() { diff <(sed -n "s/^$1\t//p" "$scripts/check.skips" | LC_ALL=C sort -u) <(skipped "$2") >&2; }
+# known_cases RESULTS: the tests that ran had the cases that check.cases has of them
+known_cases() {
+	local ran
+	ran=$("$build/host/run-guest" --cases "$1")
+	[[ $ran ]] || { echo "no cases in $1" >&2; return 1; }
+	diff <(grep -E "^($(cut -d : -f 1 <<< "$ran" | paste -sd '|')):" "$scripts/check.cases" | LC_ALL=C sort) \
+		<(LC_ALL=C sort <<< "$ran") >&2
+}
 
-# check_run NAME RUN RESULTS COMMAND...: it is good, and what it skips is known
+# check_run NAME RUN RESULTS COMMAND...: it is good, what it skips is known, and no
+# case is lost
 check_run() {
 	local name=$1 run=$2 results=$3
 	shift 3
 	if keeping_output "$@"; then
 		pass "$name"
 		check "$name skips what is known" known_skips "$run" "$results"
+		check "$name has the cases that are known" known_cases "$results"
 	else
 		fail "$name" "$(why)"
 	fi
+}
+
+# Each test has its line in check.cases, and nothing else has one.
+cases_of_all_tests() {
+	diff <(sed '/^#/d; s/ .*//' "$top/selftests/execmem/list" | LC_ALL=C sort) \
+		<(sed '/^#/d; s/:.*//' "$scripts/check.cases" | LC_ALL=C sort) >&2
 }
 
 # The kernels of what is booted later, while nobody else wants the processors: a
@@ -218,7 +217,7 @@ oracle_sees_red() {
 
 # What does not need KASAN, lockdep and kmemleak, and takes long with them, is left
 # out: alias, placement, report, counts; and test_bpf and predictors, but for check-long.
-debug_tests=wx,wx_time,modules,bpf,kprobes,ftrace,livepatch,errors,kcore,kunit,pool,churn,hibernate,perf,early,its
+debug_tests=wx,wx_time,modules,bpf,kprobes,ftrace,livepatch,refusals,faults,kcore,kunit,pool,churn,hibernate,perf,early,its
 
 # Those that depend on where text comes from.
 pool_tests=wx,bpf,kprobes,ftrace,kunit,counts,pool,perf,predictors
@@ -233,6 +232,12 @@ booted_with() {
 churn() {
 	ARCH=x86_64 FLAVOUR=debug CPUS=4 TESTS=churn APPEND="execmem_churn=1800:${EPOCHSECONDS}" \
 		RESULTS=$build/churn "$scripts/run.sh"
+}
+
+# Each allocation fails once, where the tests of every day take a sample.
+all_faults() {
+	ARCH=x86_64 FLAVOUR=debug SLOW=6 TESTS=faults APPEND=execmem_faults=all RESULTS=$build/faults \
+		"$scripts/run.sh"
 }
 
 # counts FLAVOUR TEST: what each operation costs all CPUs, a thousand times each, and
@@ -275,14 +280,12 @@ check 'series applies to the packaged base' "$scripts/series.sh" apply
 "$scripts/build-guest.sh" host || exit 1
 
 golden_cases
+check 'check.cases has each test' cases_of_all_tests
 results_of check-scripts.sh scripts
 results_of check-cocci.sh coccinelle
+check 'the last patch is selftests/execmem' "$scripts/series.sh" selftests
 check 'export gives no diff' export_is_clean
-if command -v shellcheck > /dev/null; then
-	check 'shellcheck' shellcheck "$scripts"/*.sh "$top/.ci/run"
-else
-	skip 'shellcheck' 'not installed'
-fi
+check 'shellcheck' shellcheck "$scripts"/*.sh "$top/.ci/run"
 [[ ${1:-} = long ]] || bases
 case ${1:-} in
 quick) ;;
@@ -292,6 +295,7 @@ long)
 	check 'run x86_64 debug, all of it' run x86_64 debug
 	check 'run x86_64 inline' run x86_64 inline "$debug_tests,test_bpf,predictors"
 	check 'half an hour of churn' churn
+	check 'each allocation fails once' all_faults
 	check 'counts, 1000 times each' counts default counts
 	check 'counts, 1000 times each, stock' counts stock counts
 	check 'counts of ITS thunks, 1000 times' counts default its

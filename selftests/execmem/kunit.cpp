@@ -1,14 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The KUnit suites that this kernel has run, one case for each. */
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include <dirent.h>
 
-#include "common.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "proc.hpp"
+#include "run.hpp"
 
 int main()
 {
 	std::vector<test_case> cases;
 	std::string root = debugfs("kunit");
 
+	/* Which suites there are is for the kernel that is booted to say. */
+	if (only_listed()) {
+		puts("*");
+		return 0;
+	}
 	/* Suites of ours may be a module. */
 	if (have_modules() && !module_path("execmem_kunit").empty())
 		load_module("execmem_kunit");
@@ -19,7 +31,7 @@ int main()
 			if (suite[0] == '.')
 				continue;
 			cases.push_back({ suite, [=] {
-				std::string text = slurp(root + "/" + suite + "/results").value_or("");
+				std::string text = read_or_fail(root + "/" + suite + "/results");
 				bool ok = false;
 
 				for (const std::string &l : split(text)) {

@@ -4,7 +4,19 @@
  * in the log how it went; the figures go to the host too, to be compared
  * between kernels.
  */
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
 #include "bpf.hpp"
+#include "host.hpp"
+#include "klog.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "proc.hpp"
+#include "run.hpp"
 
 static std::vector<std::string> summaries;
 static int load_error = -ENODEV;
@@ -68,7 +80,7 @@ int main()
 {
 	return run_cases({
 		{ "runs", runs },
-		{ "none_failed", none_failed },
-		{ "jited", jited },
+		{ "none_failed", none_failed, "runs" },
+		{ "jited", jited, "runs" },
 	});
 }
