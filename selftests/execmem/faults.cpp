@@ -95,7 +95,7 @@ static result sweep(const operation &op)
 	err = op.undo();
 	CHECK(!err, "undoing %s: %s", op.name, strerror(-err));
 	footprint before = settle();
-	expected_noise noise;
+	expected_noise noise(no_memory);
 
 	for (n = 1; n < 20000; n += step) {
 		op.prepare();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 
 #include "kselftest.h"
 #include "modules.hpp"
@@ -28,6 +29,16 @@ int load_mutant()
 	return err;
 }
 
+/* A helper that cannot look throws. */
+static result attempt(const test_case &c)
+{
+	try {
+		return c.run();
+	} catch (const std::exception &e) {
+		return fail("%s", e.what());
+	}
+}
+
 int run_cases(const std::vector<test_case> &cases)
 {
 	unsigned int n = 0, failed = 0, skipped = 0;
@@ -38,7 +49,7 @@ int run_cases(const std::vector<test_case> &cases)
 		failed++;
 	for (const test_case &c : cases) {
 		s64 start = now_ms();
-		result r = c.run();
+		result r = attempt(c);
 		s64 took = now_ms() - start;
 
 		n++;
