@@ -15,7 +15,7 @@ mkdir -p "$build"
 work=$(mktemp -d "$build/.check.XXXXXX")
 # shellcheck disable=SC2064
 trap "rm -rf '$work'" EXIT
-export EXECMEM_BUILD=$work/build EXECMEM_PATCHES=$work/patches
+export EXECMEM_BUILD=$work/build EXECMEM_PATCHES=$work/patches EXECMEM_SELFTESTS=$work/none
 bad=0
 
 g() { git -C "$EXECMEM_BUILD/linux-6.1.y" -c user.name=test -c user.email=test@localhost "$@"; }
@@ -201,6 +201,69 @@ g am -q "$EXECMEM_PATCHES"/000[1-9]-*.patch > /dev/null 2>&1 || why='git am refu
 [[ $(g rev-parse 'HEAD^{tree}') = "$tree_id" ]] || why='git am gives another tree'
 result 'git am takes the patches' "$why"
 
+# --- the last patch is selftests/execmem ------------------------------------------
+reset
+cp -r "$work/linux" "$work/linux.tests"
+mkdir -p "$work/linux.tests/tools/testing/selftests" "$work/selftests/execmem/lib"
+printf 'TARGETS += %s\n' exec filesystems > "$work/linux.tests/tools/testing/selftests/Makefile"
+printf 'EXECUTABLE MEMORY ALLOCATOR\nL:\tlinux-mm@kvack.org\nF:\tmm/a.c\n\nEXFAT\nF:\tfs/\n' > "$work/linux.tests/MAINTAINERS"
+git -C "$work/selftests" init -q
+printf 'selftests: execmem: add tests\n\nSome words.\n' > "$work/selftests/message"
+echo 'int main() { }' > "$work/selftests/execmem/wx.cpp"
+echo '/* shared */' > "$work/selftests/execmem/lib/ktap.hpp"
+echo '*.o' > "$work/selftests/execmem/.gitignore"
+touch "$work/selftests/execmem/wx.o"
+with_tests() { env BASE="$work/linux.tests" EXECMEM_SELFTESTS="$work/selftests" "$@"; }
+with_tests "$scripts/series.sh" apply > /dev/null
+sed -i 's/^7$/seven/' "$EXECMEM_BUILD/linux-6.1.y/mm/a.c"
+g commit -qam 'mm: call seven by its name' --date '2026-01-02 03:04:05 +0200'
+expect_error 'no patch adds the selftests' 'no patch adds .*make export' with_tests "$scripts/series.sh" selftests
+with_tests "$scripts/series.sh" export > /dev/null
+why=''
+with_tests "$scripts/series.sh" selftests > "$work/out" 2>&1 || why="$(cat "$work/out")"
+g checkout -q base
+g am -q "$EXECMEM_PATCHES"/000[1-9]-*.patch > /dev/null 2>&1 || why='git am refuses the patches'
+diff -r -x '*.o' "$work/selftests/execmem" "$EXECMEM_BUILD/linux-6.1.y/tools/testing/selftests/execmem" > /dev/null ||
+	why='the tree has other files'
+[[ ! -e $EXECMEM_BUILD/linux-6.1.y/tools/testing/selftests/execmem/wx.o ]] || why='a product is in the patch'
+[[ $(sed -n 2p "$EXECMEM_BUILD/linux-6.1.y/tools/testing/selftests/Makefile") = 'TARGETS += execmem' ]] ||
+	why='it is not in the list of targets'
+[[ $(sed -n 4p "$EXECMEM_BUILD/linux-6.1.y/MAINTAINERS") = F:$'\t'tools/testing/selftests/execmem/ ]] ||
+	why='it is not in MAINTAINERS'
+result 'the last patch brings the selftests' "$why"
+why=''
+rm -rf "$EXECMEM_BUILD"
+cp -r "$EXECMEM_PATCHES" "$work/patches.tests"
+with_tests "$scripts/series.sh" apply > /dev/null
+last=$(g rev-parse HEAD)
+with_tests "$scripts/series.sh" export > /dev/null
+[[ $(g rev-parse HEAD) = "$last" ]] || why='exported, it has another name'
+diff -r "$work/patches.tests" "$EXECMEM_PATCHES" > /dev/null || why='the patches differ'
+result 'it is made the same each time' "$why"
+echo 'int other;' >> "$work/selftests/execmem/wx.cpp"
+expect_error 'selftests changed and not exported' \
+	'last patch is not what selftests/execmem is, first in .*execmem/wx\.cpp \(make export\)' \
+	with_tests "$scripts/series.sh" selftests
+why=''
+with_tests "$scripts/series.sh" export > /dev/null
+with_tests "$scripts/series.sh" selftests > "$work/out" 2>&1 || why="$(cat "$work/out")"
+grep -q '^+int other;$' "$EXECMEM_PATCHES"/0002-*.patch || why='the patch has not changed'
+[[ $(find "$EXECMEM_PATCHES" -name '000[1-9]-*' | wc -l) = 2 ]] || why='there are not two patches'
+result 'an export takes what has changed' "$why"
+echo 'Other words.' >> "$work/selftests/message"
+expect_error 'the message changed and not exported' 'another message than selftests/message' \
+	with_tests "$scripts/series.sh" selftests
+with_tests "$scripts/series.sh" export > /dev/null
+echo 'int third;' >> "$EXECMEM_BUILD/linux-6.1.y/tools/testing/selftests/execmem/wx.cpp"
+g commit -qa --amend --no-edit
+expect_error 'the copy changed, and not the selftests' 'was changed: change selftests/execmem' \
+	with_tests "$scripts/series.sh" export
+g reset -q --hard "$(cat "$EXECMEM_BUILD/linux-6.1.y/.git/execmem-state.head")"
+sed -i 's/^9$/nine/' "$EXECMEM_BUILD/linux-6.1.y/kernel/b.c"
+g commit -qam 'kernel: the same for nine'
+expect_error 'a commit behind the selftests' "'selftests: execmem: add tests' is not the last commit" \
+	with_tests "$scripts/series.sh" export
+
 # --- patches that do not fit ----------------------------------------------------
 reset
 cp "$work/patches.1"/* "$EXECMEM_PATCHES"
@@ -276,6 +339,13 @@ result 'a wrong base leaves no tree' "$why"
 expect_error 'unknown ARCH' "unknown ARCH 'vax': x86_64, arm64, riscv64, s390x or ppc64le" make -s -C "$top" run ARCH=vax
 expect_error 'unknown FLAVOUR' "unknown FLAVOUR 'sweet'" make -s -C "$top" run FLAVOUR=sweet
 expect_error 'unknown test' "no 'sweet' in selftests/execmem/list" make -s -C "$top" run TESTS=wx,sweet
+echo '#!/bin/sh
+echo first; echo second' > "$work/some-test"
+chmod +x "$work/some-test"
+mkdir -p "$EXECMEM_BUILD/x86_64-default/tests"
+cp "$work/some-test" "$EXECMEM_BUILD/x86_64-default/tests/wx"
+expect_error 'unknown case' "TESTS=: no case 'sweet' in wx: it has first, second" \
+	env BUILT=1 ARCH=x86_64 FLAVOUR=default TESTS=kunit,wx:first:sweet "$scripts/run.sh"
 expect_error 'unknown suite of the tree' "no 'sweet' in selftests/tree/list" \
 	make -s -C "$top" run-tree-selftests TESTS=sweet
 expect_error 'export without a tree' 'nothing to export' series export

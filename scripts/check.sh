@@ -234,6 +234,12 @@ churn() {
 		RESULTS=$build/churn "$scripts/run.sh"
 }
 
+# Each allocation fails once, where the tests of every day take a sample.
+all_faults() {
+	ARCH=x86_64 FLAVOUR=debug SLOW=6 TESTS=faults APPEND=execmem_faults=all RESULTS=$build/faults \
+		"$scripts/run.sh"
+}
+
 # counts FLAVOUR TEST: what each operation costs all CPUs, a thousand times each, and
 # beside it what it costs the stock kernel.
 counts() {
@@ -277,6 +283,7 @@ golden_cases
 check 'check.cases has each test' cases_of_all_tests
 results_of check-scripts.sh scripts
 results_of check-cocci.sh coccinelle
+check 'the last patch is selftests/execmem' "$scripts/series.sh" selftests
 check 'export gives no diff' export_is_clean
 check 'shellcheck' shellcheck "$scripts"/*.sh "$top/.ci/run"
 [[ ${1:-} = long ]] || bases
@@ -288,6 +295,7 @@ long)
 	check 'run x86_64 debug, all of it' run x86_64 debug
 	check 'run x86_64 inline' run x86_64 inline "$debug_tests,test_bpf,predictors"
 	check 'half an hour of churn' churn
+	check 'each allocation fails once' all_faults
 	check 'counts, 1000 times each' counts default counts
 	check 'counts, 1000 times each, stock' counts stock counts
 	check 'counts of ITS thunks, 1000 times' counts default its

@@ -5,9 +5,10 @@
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# the two that the tests of these scripts set elsewhere
+# the three that the tests of these scripts set elsewhere
 build=${EXECMEM_BUILD:-$top/build}
 patches=${EXECMEM_PATCHES:-$top/patches/linux-6.1.y}
+selftests=${EXECMEM_SELFTESTS:-$top/selftests}
 tree=$build/linux-6.1.y
 
 ARCH=${ARCH:-x86_64}
@@ -121,11 +122,21 @@ check_flavour() {
 	esac
 }
 
-# check_tests LIST: all that TESTS= names are there
+# check_tests LIST [DIRECTORY]: all that TESTS=TEST[:CASE],... names are there; the
+# cases are those that the tests in that directory list, where they run here
 check_tests() {
-	local name tests=${TESTS:-}
+	local name cases known tests=${TESTS:-}
 	for name in ${tests//,/ }; do
+		cases=:${name#*:}
+		[[ $name = *:* ]] || cases=
+		name=${name%%:*}
 		grep -qE "^$name( |\$)" "$1" || die "TESTS=: no '$name' in ${1#"$top"/}"
+		[[ $cases && -x ${2:-}/$name ]] || continue
+		known=$("$2/$name" --list 2> /dev/null) || continue
+		while read -r -d : cases; do
+			[[ ! $cases || $'\n'$known$'\n' = *$'\n'"$cases"$'\n'* || $known = '*' ]] ||
+				die "TESTS=: no case '$cases' in $name: it has $(paste -s -d , <<< "$known" | sed 's/,/, /g')"
+		done <<< "$cases:"
 	done
 }
 

@@ -4,7 +4,7 @@
 #
 # usage: run.sh   (make run)
 #
-# Environment: ARCH, FLAVOUR, BASE; TESTS=a,b (default: all); APPEND= more
+# Environment: ARCH, FLAVOUR, BASE; TESTS=a,b:c (default: all; of b the case c); APPEND= more
 # kernel parameters; ACCEL=kvm (default: tcg, the same guest everywhere), or mttcg
 # for a thread per CPU even where QEMU is too old for that (before 8.1), or icount
 # for one CPU that takes one nanosecond for each instruction; CPUS=N; SLOW=N
@@ -52,6 +52,7 @@ else
 	"$scripts/build-guest.sh"
 fi
 
+check_tests "$top/selftests/execmem/list" "$out/tests"
 results=${RESULTS:-$out}
 mkdir -p "$results"
 args=(--arch "$ARCH" --dir "$results" --tree "$source" --kernel "$out/vmlinuz" --initrd "$out/initrd"

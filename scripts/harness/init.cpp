@@ -6,7 +6,7 @@
  * from it.
  *
  * Kernel command line:
- *   execmem.tests=a,b   run these instead of all of /tests/list
+ *   execmem.tests=a,b:c run these instead of all of /tests/list; of b the case c
  *   execmem.slow=N      multiply all timeouts by N (debug kernels)
  *   execmem.cpus=N      how many processors there have to be
  *   execmem.expect=pool|pages|off|stock|any
@@ -14,7 +14,7 @@
  *                       its small ones, an allocation of its own, a kernel
  *                       without the series; any: not known
  *
- * /tests/list has one test a line: NAME [TIMEOUT-SECONDS]. Exit codes are
+ * /tests/list has one test a line: NAME [TIMEOUT-SECONDS ...]. Exit codes are
  * kselftest's: 0 pass, 1 fail, 4 skip.
  */
 #include <algorithm>
@@ -63,6 +63,7 @@ constexpr const char *suite = "selftests: execmem: ";
 struct test {
 	std::string name;
 	int timeout = default_timeout;
+	std::vector<std::string> cases = {};	/* all when empty */
 };
 
 struct outcome {
@@ -246,13 +247,19 @@ std::vector<test> wanted_tests()
 
 	if (!names)
 		return all;
-	for (const auto &name : split(*names, ",")) {
-		test t { name };
+	for (const auto &entry : split(*names, ",")) {
+		const auto parts = split(entry, ":");
+		auto t = std::find_if(some.begin(), some.end(), [&](const test &s) { return s.name == parts[0]; });
 
-		for (const auto &known : all)
-			if (known.name == name)
-				t = known;
-		some.push_back(t);
+		if (t == some.end()) {
+			test wanted { parts[0] };
+
+			for (const auto &known : all)
+				if (known.name == parts[0])
+					wanted = known;
+			t = some.insert(t, wanted);
+		}
+		t->cases.insert(t->cases.end(), parts.begin() + 1, parts.end());
 	}
 	return some;
 }
@@ -347,7 +354,12 @@ outcome run(const test &t, int slow)
 		dup2(pipes[1], 2);
 		if (chdir("/tests"))
 			_exit(127);
-		execl(path.c_str(), path.c_str(), nullptr);
+
+		std::vector<char *> argv { const_cast<char *>(path.c_str()) };
+		for (const auto &name : t.cases)
+			argv.push_back(const_cast<char *>(name.c_str()));
+		argv.push_back(nullptr);
+		execv(path.c_str(), argv.data());
 		dprintf(2, "# %s: %s\n", path.c_str(), strerror(errno));
 		_exit(127);
 	}

@@ -252,7 +252,7 @@ struct boot {
 /*
  * The list of tests says which of them want a boot of their own:
  *
- *   NAME TIMEOUT [cpu=QEMU-CPU] [cmdline=kernel parameters, to the end of the line]
+ *   NAME TIMEOUT CLASS [cpu=QEMU-CPU] [cmdline=kernel parameters, to the end of the line]
  *
  * cpu= is for x86; elsewhere such a test goes with the others and skips.
  */
@@ -267,8 +267,16 @@ std::vector<boot> plan_boots(const settings &s)
 
 		if (name.empty() || name[0] == '#')
 			continue;
-		if (!s.tests.empty() && ("," + s.tests + ",").find("," + name + ",") == std::string::npos)
+		/* TEST, or TEST:CASE once or more often */
+		std::vector<std::string> asked;
+		std::istringstream entries(s.tests);
+		for (std::string entry; std::getline(entries, entry, ','); )
+			if (entry.substr(0, entry.find(':')) == name)
+				asked.push_back(entry);
+		if (!s.tests.empty() && asked.empty())
 			continue;
+		if (asked.empty())
+			asked.push_back(name);
 		if (s.guest.arch == "x86_64" || cpu == line.npos) {
 			if (cmdline != line.npos)
 				b.append = line.substr(cmdline + 9);
@@ -281,7 +289,7 @@ std::vector<boot> plan_boots(const settings &s)
 		});
 		if (same == boots.end())
 			same = boots.insert(boots.end(), b);
-		same->tests.push_back(name);
+		same->tests.insert(same->tests.end(), asked.begin(), asked.end());
 	}
 	if (s.list.empty() && !s.tests.empty())
 		boots[0].tests.push_back(s.tests);

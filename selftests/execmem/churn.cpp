@@ -31,6 +31,7 @@
 #include "bpf.hpp"
 #include "btf.hpp"
 #include "footprint.hpp"
+#include "guest.hpp"
 #include "kprobes.hpp"
 #include "ktap.hpp"
 #include "livepatch.hpp"
@@ -106,7 +107,8 @@ private:
 		return now;
 	}
 
-	const bool pc = !ioperm(0x70, 2, 1);
+	/* On a machine that others use the clock is the kernel's, whose driver may be at it. */
+	const bool pc = in_guest() && !ioperm(0x70, 2, 1);
 	const unsigned int start = pc ? of_day() : 0;
 #endif
 };
@@ -365,7 +367,7 @@ static result everything()
 		if (w.pid)
 			continue;
 		random_numbers rnd(seed + i);
-		result r = w.run(rnd);
+		result r = run_case([&] { return w.run(rnd); });
 		if (r.verdict == result::FAIL)
 			diag("%s: %s", w.name, r.why.c_str());
 		fflush(stdout);
@@ -384,15 +386,14 @@ static result everything()
 			failed += format(" %s (%#x)", w.name, status);
 	}
 	diag("%llu kB of memory are free", (unsigned long long)free_memory() >> 10);
-	CHECK(failed.empty(), "failed:%s", failed.c_str());
-	TRY(no_wx());
+	CHECK(failed.empty(), "failed, with seed %u:%s", seed, failed.c_str());
 	TRY(no_growth(before));
 	/* One spare chunk beside what is in use. */
 	u64 now = 0;
 	bool back = wait_for(20000, [&] { return (now = pool_list().size()) <= pool + large; });
 	diag("the pool had %llu kB, has %llu kB", (unsigned long long)pool >> 10, (unsigned long long)now >> 10);
 	CHECK(back, "the pool keeps %llu bytes, and had %llu", (unsigned long long)now, (unsigned long long)pool);
-	return pass();
+	return no_wx();
 }
 
 int main()
@@ -400,7 +401,7 @@ int main()
 	const std::string key = "execmem_churn=";
 	bool given = false;
 
-	for (const std::string &w : words(slurp("/proc/cmdline").value_or(""))) {
+	for (const std::string &w : words(read_or_fail("/proc/cmdline"))) {
 		if (!w.starts_with(key))
 			continue;
 		std::vector<std::string> n = split(w.substr(key.size()), ':');
@@ -412,5 +413,5 @@ int main()
 	}
 	if (!given)
 		seconds *= slow();
-	return run_cases({ { "everything", everything } });
+	return run_cases({ { "growth_is_seen", growth_is_seen }, { "everything", everything } });
 }

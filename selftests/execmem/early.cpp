@@ -19,6 +19,7 @@
 
 #include "arch.hpp"
 #include "kallsyms.hpp"
+#include "kprobes.hpp"
 #include "ktap.hpp"
 #include "page_tables.hpp"
 #include "pool.hpp"
@@ -49,12 +50,10 @@ static result text_is_rox(const page_tables &pt, const symbol &s)
 /* All of that @owner, of which there has to be one. */
 static result all_rox(const char *owner)
 {
-	if (page_tables::path().empty())
-		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
+	TRY(need_dump());
 
 	std::vector<symbol> texts = kallsyms().of_module(owner);
 	page_tables pt;
-	CHECK(pt.error.empty(), "%s", pt.error.c_str());
 	CHECK(!texts.empty(), "/proc/kallsyms shows nothing of %s", owner);
 	for (const symbol &s : texts)
 		TRY(text_is_rox(pt, s));
@@ -67,8 +66,8 @@ static result function_tracer()
 	TRY(need_parameter("ftrace_filter", "FUNCTION"));
 	const std::string function = *kernel_parameter("ftrace_filter");
 
-	CHECK(trim(slurp(tracefs("current_tracer")).value_or("")) == "function", "the tracer is not there");
-	std::string calls = slurp(tracefs("trace")).value_or("");
+	CHECK(trim(read_or_fail(tracefs("current_tracer"))) == "function", "the tracer is not there");
+	std::string calls = read_or_fail(tracefs("trace"));
 	CHECK(calls.find(": " + function + " <-") != calls.npos, "no call of %s was seen", function.c_str());
 	return pass();
 }
@@ -90,7 +89,7 @@ static result starts_anywhere()
 {
 	TRY(need_parameter("ftrace", "function"));
 	TRY(need_pool());
-	if (slurp("/proc/cmdline").value_or("").find("nokaslr") != std::string::npos)
+	if (read_or_fail("/proc/cmdline").find("nokaslr") != std::string::npos)
 		return skip("nokaslr");
 	if (!kallsyms().has("kernel_randomize_memory"))
 		return skip("CONFIG_RANDOMIZE_MEMORY is not set");
@@ -113,7 +112,7 @@ static result kprobes()
 	u64 hits = 0;
 
 	/* GROUP_NAME HITS MISSES; the name alone in 6.1 */
-	for (const std::string &line : split(slurp(tracefs("kprobe_profile")).value_or(""))) {
+	for (const std::string &line : split(read_or_fail(tracefs("kprobe_profile")))) {
 		std::vector<std::string> w = words(line);
 
 		if (w.size() != 3)
@@ -151,11 +150,11 @@ static result off_and_on()
 	if (!exists(tracefs("events/early")))
 		diag("there is no events/early");
 	TRY(write("set_event", "!early:*\n"));
-	TRY(write("kprobe_events", "\n", O_WRONLY | O_TRUNC));
-	CHECK(words(slurp(tracefs("kprobe_profile")).value_or("?")).empty(), "the kprobes do not go");
+	CHECK(!remove_kprobe_events("early"), "the kprobes cannot be removed");
+	CHECK(words(read_or_fail(tracefs("kprobe_profile"))).empty(), "the kprobes do not go");
 	TRY(write("set_ftrace_filter", "do_sys_openat2"));
 	TRY(write("current_tracer", "function"));
-	std::string calls = slurp(tracefs("trace")).value_or("");
+	std::string calls = read_or_fail(tracefs("trace"));
 	TRY(write("current_tracer", "nop"));
 	CHECK(calls.find(": do_sys_openat2 <-") != calls.npos, "no call was seen");
 	return no_wx();

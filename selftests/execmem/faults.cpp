@@ -4,6 +4,9 @@
  * program, a trampoline, a kprobe and an ftrace trampoline fails in turn; and
  * each one on the way of freeing them, where nothing may depend on memory. What
  * fails gives an errno and leaves nothing behind, and the next try works.
+ *
+ * Of many allocations a sample fails, the same one each time:
+ * "execmem_faults=COUNT[:SEED]" on the command line, or "execmem_faults=all".
  */
 #include <algorithm>
 #include <cerrno>
@@ -13,6 +16,8 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,6 +44,7 @@
 #include "pool.hpp"
 #include "proc.hpp"
 #include "run.hpp"
+#include "settings.hpp"
 #include "tracer.hpp"
 #include "types.hpp"
 
@@ -53,7 +59,7 @@ static result need_faults()
 		for (const auto &[file, value] : std::map<std::string, std::string>{
 				{ "verbose", "0" }, { "ignore-gfp-wait", "0" },
 				{ "ignore-gfp-highmem", "0" }, { "min-order", "0" } })
-			spit(debugfs(std::string(attr) + "/" + file), value);
+			set_for_now(debugfs(std::string(attr) + "/" + file), value);
 	}
 	return pass();
 }
@@ -75,6 +81,71 @@ static bool with_fault(unsigned int n, const std::function<int()> &fn, int *err)
 	return got > 0 && atoi(left) == 0;
 }
 
+/* How many allocations of this task there are while @fn runs, which gives *@err. */
+static unsigned int allocations(const std::function<int()> &fn, int *err)
+{
+	static constexpr unsigned int never = 1u << 30;
+	unique_fd f(open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC));
+	const std::string num = std::to_string(never);
+	char left[16] = { };
+
+	if (!f || write(f.fd, num.data(), num.size()) < 0)
+		throw cannot_read("cannot write fail-nth");
+	*err = fn();
+	if (pread(f.fd, left, sizeof(left) - 1, 0) <= 0 || pwrite(f.fd, "0", 1, 0) < 0)
+		throw cannot_read("cannot read fail-nth");
+	return never - strtoul(left, nullptr, 10);
+}
+
+/*
+ * Which of @total allocations fail, in turn. All of them, if they are no more than
+ * asked for; else one at random out of each of so many equal parts.
+ */
+struct sample {
+	size_t most = 300;
+	u32 seed = 20061121;
+	bool all = false;
+	std::vector<unsigned int> faults;
+	std::string text;
+
+	explicit sample(unsigned int total)
+	{
+		if (auto given = kernel_parameter("execmem_faults"))
+			parse(*given);
+		all = all || total <= most;
+		if (all) {
+			/* Until there are fewer: how many it takes differs a little. */
+			for (unsigned int n = 1; n <= 2 * total + 100; n++)
+				faults.push_back(n);
+			text = format("all of %u", total);
+			return;
+		}
+		std::mt19937 rnd(seed);
+		for (size_t i = 0; i < most; i++) {
+			const u64 first = u64(total) * i / most, next = u64(total) * (i + 1) / most;
+
+			faults.push_back(1 + first + rnd() % (next - first));
+		}
+		text = format("sampled %zu of %u, seed %u", most, total, seed);
+	}
+
+private:
+	void parse(const std::string &given)
+	{
+		char *end = nullptr;
+
+		if (given == "all") {
+			all = true;
+			return;
+		}
+		most = strtoul(given.c_str(), &end, 10);
+		if (*end == ':')
+			seed = strtoul(end + 1, &end, 10);
+		if (!most || *end)
+			throw std::invalid_argument("execmem_faults=" + given + ": neither all nor COUNT[:SEED]");
+	}
+};
+
 struct operation {
 	const char *name;
 	std::function<int()> make;	/* 0 or -errno */
@@ -83,30 +154,59 @@ struct operation {
 	std::function<void()> prepare = [] { };	/* before each try */
 };
 
+/* So often it is looked whether something was left behind, so that a leak has few faults to come from. */
+static constexpr unsigned int faults_between_looks = 50;
+
 static result sweep(const operation &op)
 {
 	std::map<int, unsigned int> errors;
-	unsigned int n, injected = 0, step = 1;
-	s64 start = now_ms();
+	unsigned int injected = 0, reached = 0;
 
-	/* Once without a fault: caches and spare memory are there from now on. */
+	/* Twice without a fault: caches and spare memory are there the second time. */
 	int err = op.make();
+	CHECK(!err, "%s without a fault: %s", op.name, strerror(-err));
+	err = op.undo();
+	CHECK(!err, "undoing %s: %s", op.name, strerror(-err));
+	op.prepare();
+	const sample which(allocations(op.make, &err));
 	CHECK(!err, "%s without a fault: %s", op.name, strerror(-err));
 	err = op.undo();
 	CHECK(!err, "undoing %s: %s", op.name, strerror(-err));
 	footprint before = settle();
 	expected_noise noise(no_memory);
 
-	for (n = 1; n < 20000; n += step) {
+	/* After the faults number @first to @last of this operation. */
+	auto nothing_left = [&](const char *what, unsigned int first, unsigned int last) -> result {
+		for (const auto &look : { std::function<result()>([&] { return noise.no_splat(); }),
+					  std::function<result()>([&] { return no_growth(before); }),
+					  std::function<result()>([&] { return no_wx(); }) }) {
+			const result r = look();
+
+			CHECK(r.verdict != result::FAIL, "%s, %s %u to %u (%s): %s", op.name, what, first, last,
+			      which.text.c_str(), r.why.c_str());
+		}
+		return pass();
+	};
+
+	unsigned int first = 0, last = 0;
+	for (unsigned int n : which.faults) {
 		op.prepare();
-		if (!with_fault(n, op.make, &err)) {
+		const bool hit = with_fault(n, op.make, &err);
+
+		CHECK(err != -ENODEV, "cannot write fail-nth");
+		reached++;
+		last = n;
+		if (!first)
+			first = n;
+		if (!hit) {
 			/* Fewer allocations than that: it has worked. */
-			CHECK(!err, "%s without a fault: %s", op.name, strerror(-err));
+			CHECK(!err, "%s without a fault, %u allocations: %s", op.name, n, strerror(-err));
 			err = op.undo();
 			CHECK(!err, "undoing %s: %s", op.name, strerror(-err));
-			break;
+			if (which.all)
+				break;
+			continue;
 		}
-		CHECK(err != -ENODEV, "cannot write fail-nth");
 		injected++;
 		errors[err]++;
 		CHECK(err <= 0 && err > -4096, "%s with fault %u: returned %d", op.name, n, err);
@@ -114,12 +214,14 @@ static result sweep(const operation &op)
 			err = op.undo();
 			CHECK(!err, "%s survived fault %u but undoing it gave %s", op.name, n, strerror(-err));
 		}
-		/* Far along on a slow kernel: not each one any more. */
-		if (now_ms() - start > 60000)
-			step = 7;
-		if (now_ms() - start > 120000)
-			step = 61;
+		if (injected % faults_between_looks == 0) {
+			TRY(nothing_left("with faults", first, last));
+			first = 0;
+		}
 	}
+	if (first)
+		TRY(nothing_left("with faults", first, last));
+
 	std::string text;
 	for (const auto &[e, count] : errors) {
 		/* 524, which the kernel keeps to itself, has no name. */
@@ -127,12 +229,15 @@ static result sweep(const operation &op)
 
 		text += format(" %s %u,", name ?: "ENOTSUPP", count);
 	}
-	diag("%s: %u faults, of %u allocations:%s", op.name, injected, n - 1, text.c_str());
+	diag("%s: %u faults, %s:%s", op.name, injected, which.text.c_str(), text.c_str());
 	CHECK(injected > 0, "no allocation of %s was hit", op.name);
+	CHECK(which.all || injected >= reached * 9 / 10, "%s: %u of %u faults were never reached", op.name,
+	      reached - injected, reached);
 	CHECK(errors.size() > 1 || !errors.count(0), "no fault had any effect on %s", op.name);
 
 	/* Undo with faults: freeing needs no memory. */
-	for (n = 1; op.strict_undo && n < 200; n++) {
+	unsigned int n = 1;
+	for (; op.strict_undo && n < 200; n++) {
 		err = op.make();
 		CHECK(!err, "%s after the faults: %s", op.name, strerror(-err));
 		bool hit = with_fault(n, op.undo, &err);
@@ -140,9 +245,8 @@ static result sweep(const operation &op)
 		if (!hit)
 			break;
 	}
-	TRY(noise.no_splat());
-	TRY(no_growth(before));
-	return no_wx();
+	TRY(nothing_left("undone with faults", 1, n));
+	return need_dump();	/* without one, that nothing was writable and executable was not seen */
 }
 
 static std::unique_ptr<kprobe_event> probe;
@@ -153,7 +257,7 @@ static result fault_module()
 {
 	TRY(need_faults());
 	TRY(need_module("execmem_clone_000"));
-	static std::string image = slurp(module_path("execmem_clone_000")).value_or("");
+	static std::string image = read_or_fail(module_path("execmem_clone_000"));
 
 	return sweep({ "module load",
 		       [] { return init_module_image(image); },
@@ -190,7 +294,7 @@ static result fault_bpf()
 /* The pool's largest free area for what comes and goes, in bytes, as it says itself. */
 static std::optional<u64> largest_free()
 {
-	for (const std::string &line : split(slurp(debugfs("execmem")).value_or(""))) {
+	for (const std::string &line : split(read_if_there(debugfs("execmem")))) {
 		std::vector<std::string> w = words(line);
 
 		if (w.size() == 9 && w[0] == "pool" && w[5] == "largest-free")
@@ -290,7 +394,7 @@ static result fault_large_pages()
 	});
 	for (const auto &[file, value] : std::map<std::string, std::string>{
 			{ "min-order", "9" }, { "times", "-1" }, { "probability", "100" } })
-		CHECK(!spit(attr + file, value), "cannot set %s", file.c_str());
+		CHECK(!set_for_now(attr + file, value), "cannot set %s", file.c_str());
 
 	unique_fd p(full_pool::one_more());
 	CHECK(p, "program: %s", strerror(-p.fd));
@@ -452,7 +556,7 @@ static result fault_kprobe()
 	}
 	/* Names of tasks are recorded through tracepoints, which warn when they get no memory. */
 	std::string record = tracefs("options/record-cmd");
-	spit(record, "0");
+	set_for_now(record, "0");
 	defer restore([&] { spit(record, "1"); });
 	return sweep_kprobe("kprobe", fn + format("+%u", off), true);
 }
@@ -483,6 +587,12 @@ static result works_after_all()
 	return no_wx();
 }
 
+static result growth()
+{
+	TRY(need_faults());
+	return growth_is_seen();
+}
+
 static result start()
 {
 	TRY(need_faults());
@@ -497,9 +607,9 @@ static result quiet()
 
 int main()
 {
-	show_pointers();
 	return run_cases({
 		{ "kmemleak_start", start },
+		{ "growth_is_seen", growth },
 		{ "fault_module", fault_module },
 		{ "fault_bpf", fault_bpf },
 		{ "fault_growth", fault_growth },

@@ -158,7 +158,7 @@ static result module_memory()
  */
 static u64 end_of_code(const std::string &module)
 {
-	std::string image = slurp(module_path(module)).value_or("");
+	std::string image = read_or_fail(module_path(module));
 	Elf64_Ehdr eh;
 	u64 last = 0, end = 0;
 
@@ -195,8 +195,7 @@ static result rest_of_module()
 	TRY(need_module("execmem_test"));
 	if (trap().empty())
 		return skip("which trap instruction this architecture has is not known here");
-	if (page_tables::path().empty())
-		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
+	TRY(need_dump());
 	loaded_module m("execmem_test");
 	CHECK(!m.err, "execmem_test: %s", strerror(-m.err));
 	kcore core;
@@ -224,8 +223,7 @@ static result freed_program()
 	TRY(need_jit());
 	if (trap().empty())
 		return skip("which trap instruction this architecture has is not known here");
-	if (page_tables::path().empty())
-		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
+	TRY(need_dump());
 	kcore core;
 	unique_fd first(bpf_prog_load(bpf_return(1, 400)));
 	unique_fd freed(bpf_prog_load(bpf_return(2, 400)));
@@ -243,7 +241,7 @@ static result freed_program()
 	bool unmapped = false;
 	bool gone = wait_for(10000, [&] {
 		page_tables pt;
-		unmapped = pt.error.empty() && !pt.find(i.addr);
+		unmapped = !pt.find(i.addr);
 		now = core.read(i.addr, i.len);
 		return unmapped || now == repeat(trap(), i.len / trap().size());
 	});

@@ -20,6 +20,7 @@
 #include "modules.hpp"
 #include "proc.hpp"
 #include "run.hpp"
+#include "settings.hpp"
 #include "types.hpp"
 
 static constexpr int calls = 1000;
@@ -46,7 +47,7 @@ static void call_getppid(int n)
 
 static void optimisation(bool on)
 {
-	spit("/proc/sys/debug/kprobes-optimization", on ? "1" : "0");
+	set_for_now("/proc/sys/debug/kprobes-optimization", on ? "1" : "0");
 }
 
 /* @n calls are @n hits; without the probe none. */
@@ -201,7 +202,7 @@ static result many_slots()
 	CHECK(!clones.err, "clones: %s", strerror(-clones.err));
 	size_t nr = 0, pages = 0;
 	defer restore([] {
-		spit(tracefs("kprobe_events"), "\n", O_WRONLY | O_TRUNC);
+		remove_kprobe_events("execmem_many");
 		optimisation(true);
 	});
 
@@ -211,7 +212,7 @@ static result many_slots()
 		for (int off = 4; off < 80; off += arch == arch_id::arm64 || arch == arch_id::powerpc ? 4 : 1) {
 			if (starts && !starts->count(off))
 				continue;
-			if (!append(tracefs("kprobe_events"), format("p:execmem/many%zu %s:execmem_clone_work+%d\n",
+			if (!append(tracefs("kprobe_events"), format("p:execmem_many/p%zu %s:execmem_clone_work+%d\n",
 								     nr, clones.names[i].c_str(), off)))
 				nr++;
 		}
@@ -223,23 +224,45 @@ static result many_slots()
 	/* A large page holds more slots than there are places for probes here. */
 	const size_t want = page_size() > 4096 ? 1 : 2;
 	CHECK(pages >= want || arch == arch_id::other, "%zu slot pages for %zu probes", pages, nr);
-	CHECK(!spit(tracefs("kprobe_events"), "\n", O_WRONLY | O_TRUNC), "cannot remove the probes");
+	CHECK(!remove_kprobe_events("execmem_many"), "cannot remove the probes");
 	int err = clones.unload();
 	CHECK(!err, "unload: %s", strerror(-err));
 	return pass();
 }
 
+/* The list has a probe while it is there; in the end it has none of ours. */
 static result gone_from_list()
 {
 	TRY(need_kprobes());
-	std::string list = slurp(debugfs("kprobes/list")).value_or("");
+	std::string error;
+	/* The lines that have a probe of these tests. */
+	auto ours = [&] {
+		auto list = slurp(debugfs("kprobes/list"));
+		std::string found;
 
+		if (!list)
+			error = format("cannot read kprobes/list: %s", strerror(errno));
+		for (const std::string &line : split(list.value_or(""))) {
+			bool is = line.find("execmem") != line.npos;
+
+			for (const std::string &name : aliases(getppid_fn()))
+				is |= line.find(" " + name + "+") != line.npos;
+			if (is)
+				found += line + "; ";
+		}
+		return found;
+	};
+	{
+		kprobe_event ev("listed", getppid_fn());
+
+		CHECK(!ev.err && !ev.enable(true), "kprobe at %s: %s", getppid_fn().c_str(), strerror(-ev.err));
+		CHECK(!ours().empty(), "a kprobe at %s is not listed", getppid_fn().c_str());
+	}
 	/* Freed slots are collected later. */
-	bool gone = wait_for(10000, [&] {
-		list = slurp(debugfs("kprobes/list")).value_or("");
-		return list.find(getppid_fn()) == list.npos && list.find("execmem") == list.npos;
-	});
-	CHECK(gone, "still listed: %s", list.c_str());
+	std::string left;
+	bool gone = wait_for(10000, [&] { return (left = ours()).empty(); });
+	CHECK(error.empty(), "%s", error.c_str());
+	CHECK(gone, "still listed: %s", left.c_str());
 	return pass();
 }
 

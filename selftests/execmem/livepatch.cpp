@@ -26,7 +26,7 @@ static std::string target()
 
 static bool image_patched()
 {
-	return slurp("/proc/cmdline").value_or("") == "execmem livepatch\n";
+	return read_or_fail("/proc/cmdline") == "execmem livepatch\n";
 }
 
 static result patch_loaded_module()
@@ -196,7 +196,7 @@ static result late_relocations(bool patch_first)
 {
 	TRY(need_livepatch());
 	TRY(need_module("execmem_klp_late"));
-	late_module late(slurp(module_path("execmem_klp_late")).value_or(""), "execmem_test");
+	late_module late(read_or_fail(module_path("execmem_klp_late")), "execmem_test");
 	std::string made;
 	for (const std::string &name : late.made)
 		made += " " + name;

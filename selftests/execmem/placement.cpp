@@ -32,6 +32,7 @@
 #include "pool.hpp"
 #include "proc.hpp"
 #include "run.hpp"
+#include "settings.hpp"
 #include "tracer.hpp"
 #include "types.hpp"
 
@@ -47,8 +48,12 @@ struct layout {
 	region module;		/* modules, ftrace */
 	region kprobe;
 	region bpf;
-	bool known = true;
 };
+
+/* Is there a table of ranges below? Without one nothing can be out of its range. */
+static constexpr bool layout_known = arch == arch_id::x86_64 || arch == arch_id::arm64 ||
+				     arch == arch_id::riscv || arch == arch_id::s390 ||
+				     arch == arch_id::powerpc;
 
 static layout arch_layout(const kallsyms &ks, const page_tables &pt)
 {
@@ -83,7 +88,7 @@ static layout arch_layout(const kallsyms &ks, const page_tables &pt)
 	}
 	case arch_id::riscv: {
 		/* Documentation/riscv/vm-layout.rst */
-		std::string cpuinfo = slurp("/proc/cpuinfo").value_or("");
+		std::string cpuinfo = read_or_fail("/proc/cpuinfo");
 
 		l.module = { l.image.end - 2 * GB, l.image.start };
 		l.bpf = { l.image.start - (128 << 20), l.image.start };
@@ -103,8 +108,7 @@ static layout arch_layout(const kallsyms &ks, const page_tables &pt)
 		l.module = { 0xc009000000000000, 0xc009000000000000 + 2 * GB };
 		break;
 	default:
-		l.module = l.kprobe = l.bpf = { 0, ~0ULL };
-		l.known = false;
+		break;	/* need_places() has said so */
 	}
 	return l;
 }
@@ -117,11 +121,12 @@ struct view {
 	view() : where(arch_layout(ks, pt)) { }
 };
 
-static result need_dump()
+/* Where things lie can be seen, and it is known where they should. */
+static result need_places()
 {
-	if (page_tables::path().empty())
-		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
-	return pass();
+	if (!layout_known)
+		return skip("no table of ranges for this architecture");
+	return need_dump();
 }
 
 enum perm { ROX, RO, RW };
@@ -141,24 +146,41 @@ static result check_place(const view &v, const char *what, u64 addr, const regio
 	return pass();
 }
 
+/* For the table of the host, which compares boots: what KASLR did to this one. */
+static void note_bases()
+{
+	host_channel host;
+	kallsyms ks;
+	std::string bases = format("image %#llx", (unsigned long long)ks.addr("_text"));
+
+	if (have_modules()) {
+		loaded_module m("execmem_test");
+		bases += format(" first-module %#llx", (unsigned long long)section_addr("execmem_test", ".text"));
+	}
+	unique_fd prog(bpf_prog_load(bpf_return(1)));
+	if (prog && !bpf_images(prog.fd).empty())
+		bases += format(" first-program %#llx",
+				(unsigned long long)bpf_images(prog.fd)[0].addr & ~(page_size() - 1));
+	diag("%s", bases.c_str());
+	host.send("summary bases: " + bases);
+}
+
 static result image_is_known()
 {
-	TRY(need_dump());
+	note_bases();
+	TRY(need_places());
 	view v;
 
-	CHECK(v.pt.error.empty(), "%s", v.pt.error.c_str());
 	CHECK(v.where.image.start && v.where.image.end > v.where.image.start, "_text and _end are not in kallsyms");
 	diag("image %#llx-%#llx, modules %#llx-%#llx", (unsigned long long)v.where.image.start,
 	     (unsigned long long)v.where.image.end, (unsigned long long)v.where.module.start,
 	     (unsigned long long)v.where.module.end);
-	if (!v.where.known)
-		diag("no table of ranges for this architecture: only the image is excluded");
 	return pass();
 }
 
 static result module_sections()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_module("execmem_test"));
 	loaded_module m("execmem_test");
 
@@ -189,8 +211,7 @@ static result module_sections()
 			continue;
 		TRY(check_place(v, s.section, addr, v.where.module, s.p));
 		s64 away = addr - text;
-		if (v.where.known)
-			CHECK(away == (int)away, "%s at %#llx is over 2G from .text at %#llx", s.section,
+		CHECK(away == (int)away, "%s at %#llx is over 2G from .text at %#llx", s.section,
 			      (unsigned long long)addr, (unsigned long long)text);
 	}
 
@@ -204,7 +225,7 @@ static result module_sections()
 /* Only where init text was: by now it is freed, and must not be left executable and named. */
 static result module_init_text()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_module("execmem_test"));
 	loaded_module m("execmem_test");
 
@@ -221,7 +242,7 @@ static result module_init_text()
 
 static result many_modules()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_module("execmem_clone_000"));
 	module_clones clones(100);
 
@@ -243,7 +264,7 @@ static result many_modules()
 
 static result bpf_program()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_jit());
 	/* r0 = sub(1): a program and a subprogram. */
 	unique_fd prog(bpf_prog_load({
@@ -290,7 +311,7 @@ static result named_places(const std::string &prefix, const char *what, region l
 
 static result bpf_trampoline()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_bpf_trampolines());
 	unique_fd prog(bpf_tracing_load("bpf_fentry_test1", BPF_TRACE_FENTRY, bpf_return(0)));
 
@@ -306,7 +327,7 @@ static result bpf_trampoline()
 
 static result kprobe_slot()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	if (!have_kprobe_events())
 		return skip("CONFIG_KPROBE_EVENTS is not set");
 	/* Only probes that are not optimised keep to their slot, all have one. */
@@ -327,14 +348,14 @@ static result kprobe_slot()
 
 static result optprobe_slot()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	if (!have_kprobe_events())
 		return skip("CONFIG_KPROBE_EVENTS is not set");
 	if (!exists("/proc/sys/debug/kprobes-optimization"))
 		return skip("CONFIG_OPTPROBES is not set");
 	if (arch != arch_id::x86_64 && arch != arch_id::i386)
 		return skip("optprobes of this architecture use a fixed area");
-	spit("/proc/sys/debug/kprobes-optimization", "1");
+	set_for_now("/proc/sys/debug/kprobes-optimization", "1");
 	std::string fn = getppid_symbol(kallsyms());
 	auto ev = kprobe_optimised("placed", fn);
 
@@ -344,7 +365,7 @@ static result optprobe_slot()
 
 static result ftrace_trampoline()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	if (!have_function_tracer())
 		return skip("CONFIG_FUNCTION_TRACER is not set");
 	if (arch != arch_id::x86_64 && arch != arch_id::i386)
@@ -360,12 +381,12 @@ static result ftrace_trampoline()
  */
 static result module_base_is_random()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_module("execmem_clone_000"));
 	if (arch != arch_id::x86_64)
 		return skip("the base of modules is not a multiple of something that could be tested in one boot");
 	view v;
-	if (slurp("/proc/cmdline").value_or("").find("nokaslr") != std::string::npos)
+	if (read_or_fail("/proc/cmdline").find("nokaslr") != std::string::npos)
 		return skip("nokaslr");
 	if (!v.ks.has("kernel_randomize_memory"))
 		return skip("CONFIG_RANDOMIZE_MEMORY is not set");
@@ -417,7 +438,7 @@ static u64 lowest_section(const std::string &module)
 
 static result need_fill()
 {
-	TRY(need_dump());
+	TRY(need_places());
 	TRY(need_module("execmem_fill"));
 	TRY(need_module("execmem_test"));
 	if (!have_kprobe_events())
@@ -477,8 +498,6 @@ static result module_apart()
 	full_range full;
 	CHECK(!full.err, "execmem_fill: %s", strerror(-full.err));
 	view v;
-	if (!v.where.known)
-		return skip("no table of ranges for this architecture");
 	settle();
 
 	/* A page and its guard for some of the pieces; the others have to go behind 8 GB. */
@@ -529,8 +548,6 @@ static result exhausted()
 	full_range full;
 	CHECK(!full.err, "execmem_fill: %s", strerror(-full.err));
 	view v;
-	if (!v.where.known)
-		return skip("no table of ranges for this architecture");
 	{
 		/* What stays for good once it was used: a slot page, a BPF pack. */
 		live_load warm(10);
@@ -635,8 +652,6 @@ static result far_subprogram()
 	full_range full;
 	CHECK(!full.err, "execmem_fill: %s", strerror(-full.err));
 	view v;
-	if (!v.where.known)
-		return skip("no table of ranges for this architecture");
 	settle();
 
 	const region all = v.where.bpf;
@@ -707,33 +722,10 @@ static result far_subprogram()
 	return pass();
 }
 
-/* For the table of the host: what KASLR did to this boot. */
-static result tell_bases()
-{
-	host_channel host;
-	kallsyms ks;
-	std::string bases = format("image %#llx", (unsigned long long)ks.addr("_text"));
-
-	if (have_modules()) {
-		loaded_module m("execmem_test");
-		CHECK(!m.err, "execmem_test: %s", strerror(-m.err));
-		bases += format(" first-module %#llx",
-				(unsigned long long)section_addr("execmem_test", ".text"));
-	}
-	unique_fd prog(bpf_prog_load(bpf_return(1)));
-	if (prog && !bpf_images(prog.fd).empty())
-		bases += format(" first-program %#llx",
-				(unsigned long long)bpf_images(prog.fd)[0].addr & ~(page_size() - 1));
-	diag("%s", bases.c_str());
-	host.send("summary bases: " + bases);
-	return pass();
-}
-
 int main()
 {
 	return run_cases({
 		{ "image_is_known", image_is_known },
-		{ "bases", tell_bases },
 		{ "module_sections", module_sections },
 		{ "module_init_text", module_init_text },
 		{ "many_modules", many_modules },

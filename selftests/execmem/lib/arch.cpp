@@ -23,7 +23,7 @@ static std::string source_of_text()
 		return "stock";
 	if (arch != arch_id::x86_64 || asked == "off")
 		return "off";
-	return asked == "pages" || slurp("/proc/cmdline").value_or("").find("nohugevmalloc") != std::string::npos ?
+	return asked == "pages" || read_or_fail("/proc/cmdline").find("nohugevmalloc") != std::string::npos ?
 		"pages" : "pool";
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "proc.hpp"
+#include "settings.hpp"
 
 int sys_bpf(int cmd, union bpf_attr &attr)
 {
@@ -196,8 +197,8 @@ result need_jit()
 		return skip("CONFIG_BPF_SYSCALL is not set");
 	if (!exists("/proc/sys/net/core/bpf_jit_enable"))
 		return skip("CONFIG_BPF_JIT is not set");
-	spit("/proc/sys/net/core/bpf_jit_enable", "1");
-	spit("/proc/sys/net/core/bpf_jit_kallsyms", "1");
+	set_for_now("/proc/sys/net/core/bpf_jit_enable", "1");
+	set_for_now("/proc/sys/net/core/bpf_jit_kallsyms", "1");
 	return pass();
 }
 

@@ -69,7 +69,7 @@ u32 bpf_prog_id(int fd);
 /* "bpf_prog_TAG_NAME", what kallsyms shows for a JITed program. */
 std::string bpf_ksym_name(int fd, const char *name);
 
-/* Turn the JIT and its kallsyms entries on where they are switches. */
+/* Turn the JIT and its kallsyms entries on where they are switches, until the test ends. */
 result need_jit();
 
 /* Count calls in the first u64 of @map; @map is an array map. */

@@ -14,7 +14,7 @@
 
 /* The type information of the kernel. */
 class vmlinux_btf {
-	std::string raw = slurp("/sys/kernel/btf/vmlinux").value_or("");
+	std::string raw = read_or_fail("/sys/kernel/btf/vmlinux");
 	const char *strings = nullptr;
 	std::vector<const btf_type *> types = { nullptr };	/* by id */
 

@@ -32,7 +32,8 @@ struct figures {
 	 * memory of each CPU.
 	 */
 	s64 purges = 0;
-	s64 pieces = 0;	/* of text that were allocated */
+	/* Of text: pieces that came and went, and what a pool took and gave back for them. */
+	s64 allocs = 0, frees = 0, grows = 0, shrinks = 0;
 
 	bool none() const { return !shootdowns && !splits && !permissions; }
 
@@ -43,16 +44,20 @@ struct figures {
 		permissions += f.permissions;
 		syncs += f.syncs;
 		purges += f.purges;
-		pieces += f.pieces;
+		allocs += f.allocs;
+		frees += f.frees;
+		grows += f.grows;
+		shrinks += f.shrinks;
 		return *this;
 	}
 
 	std::string describe(const char *what, size_t n) const
 	{
 		return format("%-27s %5zu times: %4lld shootdowns, %3lld splits, %4lld permission changes, "
-			      "%5lld syncs, %2lld purges, %5lld pieces", what, n, (long long)shootdowns,
-			      (long long)splits, (long long)permissions, (long long)syncs, (long long)purges,
-			      (long long)pieces);
+			      "%5lld syncs, %2lld purges, %5lld allocs, %5lld frees, %2lld grows, %2lld shrinks",
+			      what, n, (long long)shootdowns, (long long)splits, (long long)permissions,
+			      (long long)syncs, (long long)purges, (long long)allocs, (long long)frees,
+			      (long long)grows, (long long)shrinks);
 	}
 };
 
@@ -100,7 +105,11 @@ public:
 	/* @events: "GROUP" or "GROUP/NAME" */
 	void begin(const std::vector<std::string> &events)
 	{
-		spit(dir + "/trace", "", O_WRONLY | O_TRUNC);
+		if (!error.empty())
+			return;
+		unique_fd empty(open((dir + "/trace").c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC));
+		if (!empty)
+			error = format("%s/trace: %s", dir.c_str(), strerror(errno));
 		for (const std::string &e : events)
 			if (spit(dir + "/events/" + e + "/enable", "1") && error.empty())
 				error = "no events " + e;
@@ -117,12 +126,15 @@ public:
 		 */
 		std::map<std::string, size_t> last;
 		size_t callee = 0;
+		/* Without its head it is not the list of events, and no event in it proves nothing. */
+		bool is_list = false;
 
 		stop();
-		for (const std::string &line : split(slurp(dir + "/trace").value_or(""))) {
+		for (const std::string &line : split(read_or_fail(dir + "/trace"))) {
 			if (line.starts_with("# entries-in-buffer/entries-written: ")) {
 				std::vector<std::string> n = split(words(line)[2], '/');
 
+				is_list = true;
 				if (n.size() != 2 || n[0] != n[1])
 					error = "events were lost";
 			}
@@ -151,10 +163,62 @@ public:
 						   strchr("hHsZz", context) != nullptr, {} });
 			}
 		}
+		if (!is_list && error.empty())
+			error = "cannot read " + dir + "/trace";
 		for (const event &e : events)
 			if (e.callers.empty())
 				error = "an event without callers: " + e.name;
 		return events;
+	}
+};
+
+/* How many pieces of text have gone up to now, which call_trace tells at the end only. */
+class free_trace {
+	std::string dir = tracefs("instances/execmem_frees");
+
+public:
+	std::string error;
+
+	static bool possible() { return exists(tracefs("events/execmem/execmem_free")); }
+
+	free_trace()
+	{
+		if (!possible())
+			return;
+		if (mkdir(dir.c_str(), 0755))
+			error = format("%s: %s", dir.c_str(), strerror(errno));
+		else if (spit(dir + "/buffer_size_kb", "1024") || spit(dir + "/events/execmem/execmem_free/enable", "1"))
+			error = "no events execmem_free";
+	}
+
+	~free_trace()
+	{
+		spit(dir + "/events/enable", "0");
+		rmdir(dir.c_str());
+	}
+
+	free_trace(const free_trace &) = delete;
+	free_trace &operator=(const free_trace &) = delete;
+
+	void begin() const { unique_fd(open((dir + "/trace").c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC)); }
+
+	/* Of @type, as the event names it, since begin(). */
+	size_t count(const std::string &type)
+	{
+		size_t n = 0;
+		bool is_list = false;
+
+		for (const std::string &line : split(read_or_fail(dir + "/trace"))) {
+			if (line.starts_with("# entries-in-buffer/entries-written: ")) {
+				std::vector<std::string> of = split(words(line)[2], '/');
+
+				is_list = of.size() == 2 && of[0] == of[1];
+			}
+			n += line.find(" execmem_free: ") != line.npos && line.ends_with(" type=" + type);
+		}
+		if (!is_list)
+			error = "the events execmem_free cannot be read, or some were lost";
+		return n;
 	}
 };
 
@@ -172,20 +236,49 @@ class counters {
 	};
 
 	call_trace trace { "execmem_counts" };
+	free_trace frees;
 	std::vector<call_trace::event> events;
 	std::set<std::string> have;
-	s64 splits_before = 0;
+	s64 splits_before = 0, missed_before = 0;
 
-	static s64 splits()
+	/* Of large pages of the linear mapping, of each size there is. */
+	s64 splits()
 	{
 		s64 n = 0;
+		int lines = 0;
 
-		for (const std::string &line : split(slurp("/proc/vmstat").value_or(""))) {
+		for (const std::string &line : split(read_or_fail("/proc/vmstat"))) {
 			std::vector<std::string> w = words(line);
 
-			if (w.size() == 2 && w[0].starts_with("direct_map_level") && w[0].ends_with("_splits"))
-				n += atoll(w[1].c_str());
+			if (w.size() != 2 || !w[0].starts_with("direct_map_level") || !w[0].ends_with("_splits"))
+				continue;
+			lines++;
+			n += atoll(w[1].c_str());
 		}
+		if (lines != 2 && error.empty())
+			error = format("/proc/vmstat has %d lines direct_map_level*_splits, not 2", lines);
+		return n;
+	}
+
+	/*
+	 * Calls that a probe was hit by and did not count. What CPUs are asked to do
+	 * may come while one is in a probe, and would not count if it were seen.
+	 */
+	s64 missed()
+	{
+		size_t probes = 0;
+		s64 n = 0;
+
+		for (const std::string &line : split(read_or_fail(tracefs("kprobe_profile")))) {
+			std::vector<std::string> w = words(line);
+
+			if (w.size() != 3 || !have.count(w[0]))
+				continue;
+			probes++;
+			n += w[0] == "do_sync_core" ? 0 : atoll(w[2].c_str());
+		}
+		if (probes < have.size() && error.empty())
+			error = "kprobe_profile does not have all probes";
 		return n;
 	}
 
@@ -194,6 +287,10 @@ public:
 
 	counters() : error(trace.error)
 	{
+		if (error.empty())
+			error = frees.error;
+		if (have_pool() && !free_trace::possible() && error.empty())
+			error = "there is a pool, and no event execmem_free";
 		for (const auto &[f, field] : functions) {
 			if (!append(tracefs("kprobe_events"), format("p:execmem_counts/%s %s\n", f.c_str(), f.c_str())))
 				have.insert(f);
@@ -211,12 +308,30 @@ public:
 
 	void begin()
 	{
+		std::vector<std::string> what = { "execmem_counts" };
+
+		/* A kernel without execmem has no such events. */
+		if (tells_pieces()) {
+			frees.begin();
+			for (const char *event : { "alloc", "free", "grow", "shrink" })
+				what.push_back(format("execmem/execmem_%s", event));
+		}
 		splits_before = splits();
-		/* A kernel without execmem has no such event. */
-		if (exists(tracefs("events/execmem/execmem_alloc")))
-			trace.begin({ "execmem_counts", "execmem/execmem_alloc" });
-		else
-			trace.begin({ "execmem_counts" });
+		missed_before = missed();
+		trace.begin(what);
+	}
+
+	/* Can it be seen that text came and went? */
+	static bool tells_pieces() { return free_trace::possible(); }
+
+	/* How many pieces of @type went since begin(), while it still counts. */
+	size_t freed(const std::string &type)
+	{
+		size_t n = frees.count(type);
+
+		if (error.empty())
+			error = frees.error;
+		return n;
 	}
 
 	/* What was counted since begin(). */
@@ -227,6 +342,9 @@ public:
 			error = trace.error;
 		figures all = below({});
 		all.splits = splits() - splits_before;
+		const s64 lost = missed() - missed_before;
+		if (lost && error.empty())
+			error = format("%lld calls were missed", (long long)lost);
 		return all;
 	}
 
@@ -245,7 +363,7 @@ public:
 		}
 	}
 
-	/* Of that what functions have called whose names begin with one of @callers; all if there is none. */
+	/* Events with a caller whose name starts with one of @callers; every event if @callers is empty. */
 	figures below(const std::vector<std::string> &callers) const
 	{
 		auto is_below = [&](const call_trace::event &e) {
@@ -262,7 +380,13 @@ public:
 			if (e.for_another_cpu() || !is_below(e))
 				continue;
 			if (e.name == "execmem_alloc")
-				f.pieces++;
+				f.allocs++;
+			else if (e.name == "execmem_free")
+				f.frees++;
+			else if (e.name == "execmem_grow")
+				f.grows++;
+			else if (e.name == "execmem_shrink")
+				f.shrinks++;
 			if (what == functions.end())
 				continue;
 			if (what->second == &figures::syncs)

@@ -7,19 +7,26 @@
 
 #include "ktap.hpp"
 
-host_channel::host_channel()
+std::string host_port()
 {
 	for (int bus = 0; bus < 4; bus++) {
 		for (int nr = 0; nr < 8; nr++) {
 			std::string id = format("vport%dp%d", bus, nr);
 			auto name = slurp("/sys/class/virtio-ports/" + id + "/name");
 
-			if (!name || trim(*name) != "execmem.host")
-				continue;
-			port = unique_fd(open(("/dev/" + id).c_str(), O_RDWR | O_CLOEXEC));
-			return;
+			if (name && trim(*name) == "execmem.host")
+				return "/dev/" + id;
 		}
 	}
+	return "";
+}
+
+host_channel::host_channel()
+{
+	const std::string device = host_port();
+
+	if (!device.empty())
+		port = unique_fd(open(device.c_str(), O_RDWR | O_CLOEXEC));
 }
 
 bool host_channel::send(const std::string &line)

@@ -10,8 +10,10 @@
 
 /*
  * The virtio-serial port "execmem.host" leads to the harness, which looks at
- * the guest from outside (see selftests/README.md).
+ * the guest from outside. Return: the device of it, or "".
  */
+std::string host_port();
+
 struct host_channel {
 	unique_fd port;
 

@@ -9,7 +9,7 @@
 kallsyms::kallsyms()
 {
 	show_pointers();
-	std::string all = slurp("/proc/kallsyms").value_or("");
+	std::string all = read_or_fail("/proc/kallsyms");
 	const char *p = all.c_str();
 
 	while (*p) {

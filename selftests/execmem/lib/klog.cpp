@@ -3,7 +3,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <stdexcept>
 #include <vector>
 
 #include <fcntl.h>
@@ -19,14 +18,14 @@ std::string kernel_log()
 	char buf[8192];
 
 	if (!f)
-		throw std::runtime_error(std::string("/dev/kmsg cannot be opened: ") + strerror(errno));
+		throw cannot_read(std::string("cannot open /dev/kmsg: ") + strerror(errno));
 	for (;;) {
 		ssize_t n = read(f.fd, buf, sizeof(buf) - 1);
 
 		if (n < 0 && errno == EPIPE)	/* overwritten meanwhile */
 			continue;
 		if (n < 0 && errno != EAGAIN)
-			throw std::runtime_error(std::string("/dev/kmsg cannot be read: ") + strerror(errno));
+			throw cannot_read(std::string("cannot read /dev/kmsg: ") + strerror(errno));
 		if (n <= 0)
 			break;
 		std::string_view rec(buf, n);

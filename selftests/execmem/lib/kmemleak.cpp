@@ -25,12 +25,11 @@ result kmemleak_quiet()
 		TRY(scan());
 		sleep(6);
 	}
-	auto leaks = slurp(debugfs("kmemleak"));
-	CHECK(leaks, "%s cannot be read", debugfs("kmemleak").c_str());
-	std::vector<std::string> lines = split(*leaks);
+	std::string leaks = read_or_fail(debugfs("kmemleak"));
+	std::vector<std::string> lines = split(leaks);
 	for (size_t i = 0; i < lines.size() && i < 60; i++)
 		diag("%s", lines[i].c_str());
-	CHECK(leaks->empty(), "kmemleak reports leaks");
+	CHECK(leaks.empty(), "kmemleak reports leaks");
 	return pass();
 }
 

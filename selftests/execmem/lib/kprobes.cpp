@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "kprobes.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <functional>
@@ -40,17 +41,40 @@ std::string kprobe_line(const std::string &symbol, unsigned int off)
 {
 	std::string bare = symbol.substr(symbol.find(':') + 1);
 
-	for (const std::string &l : split(slurp(debugfs("kprobes/list")).value_or("")))
+	for (const std::string &l : split(read_or_fail(debugfs("kprobes/list"))))
 		for (const std::string &name : aliases(bare))
 			if (l.find(" " + name + format("+0x%x ", off)) != l.npos)
 				return l;
 	return "";
 }
 
+int remove_kprobe_events(const std::string &group)
+{
+	const auto events = slurp(tracefs("kprobe_events"));
+	int first = 0;
+
+	if (!events)
+		return -EIO;
+	/* TYPE:GROUP/NAME WHERE; a return probe may have a number behind its type */
+	for (const std::string &line : split(*events)) {
+		const size_t colon = line.find(':'), end = std::min(line.find(' '), line.size());
+
+		if (colon > end || line.substr(colon + 1, group.size() + 1) != group + "/")
+			continue;
+		int err = append(tracefs("kprobe_events"), "-" + line.substr(colon, end - colon) + "\n");
+		if (err && !first)
+			first = err;
+	}
+	return first;
+}
+
 kprobe_event::kprobe_event(const std::string &n, const std::string &what, const char *type) : name(n)
 {
 	err = append(tracefs("kprobe_events"),
 		     std::string(type) + ":execmem/" + name + " " + what + "\n");
+	/* Hits are counted all the same, and whoever traces this machine gets no events of ours. */
+	if (!err)
+		spit(dir() + "/filter", "common_pid < 0");
 }
 
 int kprobe_event::remove()
@@ -69,7 +93,7 @@ bool kprobe_event::optimised() const
 
 std::pair<s64, s64> kprobe_event::counts() const
 {
-	for (const std::string &line : split(slurp(tracefs("kprobe_profile")).value_or(""))) {
+	for (const std::string &line : split(read_or_fail(tracefs("kprobe_profile")))) {
 		std::vector<std::string> w = words(line);
 
 		if (w.size() == 3 && w[0] == name)

@@ -53,6 +53,9 @@ struct kprobe_event {
 	std::pair<s64, s64> counts() const;
 };
 
+/* Remove all kprobe events of @group, and no others. Return: 0 or the first -errno. */
+int remove_kprobe_events(const std::string &group);
+
 /*
  * Where instructions start in the first bytes of @symbol ("SYMBOL" or
  * "MODULE:SYMBOL"), for the architectures with instructions of several lengths

@@ -73,7 +73,7 @@ int load_module(const std::string &name, const std::string &params)
 
 	if (!f)
 		return -ENOENT;
-	std::string deps = modinfo(slurp(path).value_or(""), "depends");
+	std::string deps = modinfo(read_or_fail(path), "depends");
 
 	for (const std::string &d : split(deps, ',')) {
 		int err = module_loaded(d) ? 0 : load_module(d);
@@ -106,7 +106,7 @@ result need_module(const std::string &name, const char *option)
 module_clones::module_clones(unsigned int n, unsigned int first)
 {
 	static const std::string placeholder = "execmem_clone_000";
-	std::string image = slurp(module_path("execmem_clone_000")).value_or("");
+	std::string image = read_or_fail(module_path("execmem_clone_000"));
 
 	if (image.empty())
 		err = -ENOENT;
@@ -145,5 +145,5 @@ u64 section_addr(const std::string &module, const std::string &section)
 
 std::string module_param(const std::string &module, const std::string &param)
 {
-	return trim(slurp("/sys/module/" + module + "/parameters/" + param).value_or(""));
+	return trim(read_or_fail("/sys/module/" + module + "/parameters/" + param));
 }

@@ -15,6 +15,16 @@ std::string page_tables::path()
 	return "";
 }
 
+page_tables::page_tables() : page_tables(path().empty() ? "" : read_or_fail(path()))
+{
+	if (path().empty())
+		return;
+	if (error.empty() && !exec_ranges)
+		error = format("no executable range among %zu lines", lines);
+	if (!error.empty())
+		throw cannot_read(path() + ": " + error);
+}
+
 page_tables::page_tables(std::string_view text)
 {
 	std::string area;
@@ -65,13 +75,6 @@ std::vector<mapping> page_tables::wx() const
 	return v;
 }
 
-std::string page_tables::slurp_or_empty()
-{
-	std::string p = path();
-
-	return p.empty() ? "" : slurp(p).value_or("");
-}
-
 bool page_tables::parse_range(const std::string &line, const std::string &area)
 {
 	mapping m { };
@@ -119,15 +122,21 @@ bool page_tables::parse_range(const std::string &line, const std::string &area)
 	return true;
 }
 
-result no_wx()
+result need_dump()
 {
 	if (page_tables::path().empty())
-		return pass();
-	page_tables pt;
+		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
+	return pass();
+}
 
-	CHECK(pt.error.empty(), "%s", pt.error.c_str());
-	for (const mapping &m : pt.wx())
-		diag("W+X: %s", m.line.c_str());
-	CHECK(pt.wx().empty(), "%zu W+X ranges", pt.wx().size());
+result no_wx(const char *when)
+{
+	TRY(need_dump());
+	const page_tables pt;
+	const std::vector<mapping> bad = pt.wx();
+
+	for (size_t i = 0; i < bad.size() && i < 16; i++)
+		diag("W+X in \"%s\": %s", bad[i].area.c_str(), bad[i].line.c_str());
+	CHECK(bad.empty(), "%zu W+X ranges %s", bad.size(), when);
 	return pass();
 }

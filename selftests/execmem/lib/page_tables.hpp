@@ -43,7 +43,8 @@ struct page_tables {
 
 	static std::string path();
 
-	page_tables() : page_tables(slurp_or_empty()) { }
+	/* The dump of now. Without one @error says so; one that cannot be understood ends the case. */
+	page_tables();
 
 	explicit page_tables(std::string_view text);
 
@@ -59,12 +60,13 @@ struct page_tables {
 	std::vector<mapping> wx() const;
 
 private:
-	static std::string slurp_or_empty();
-
 	bool parse_range(const std::string &line, const std::string &area);
 };
 
-/* Nothing is writable and executable now; says nothing without a dump to look at. */
-result no_wx();
+/* Skips without a dump to look at. */
+result need_dump();
+
+/* Nothing is writable and executable now, @when; what was found is told. */
+result no_wx(const char *when = "now");
 
 #endif /* EXECMEM_PAGE_TABLES_HPP */

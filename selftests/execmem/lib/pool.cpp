@@ -10,7 +10,7 @@
 pool_list::pool_list()
 {
 	show_pointers();
-	text = slurp(debugfs("execmem")).value_or("");
+	text = read_if_there(debugfs("execmem"));
 	for (const std::string &line : split(text)) {
 		std::vector<std::string> w = words(line);
 		auto number = [&](size_t i) { return strtoull(w[i].c_str(), nullptr, 0); };
@@ -24,8 +24,8 @@ pool_list::pool_list()
 		else if (w.size() >= 6 && w[0] == "area")
 			areas.push_back({ number(1), number(2), w[3], w[4], w[5],
 					  w.size() > 6 ? w[6].substr(0, w[6].find('+')) : "" });
-		else if (!line.empty() && error.empty())
-			error = "cannot parse \"" + line + "\"";
+		else
+			throw cannot_read("<debugfs>/execmem: cannot parse \"" + line + "\"");
 	}
 }
 
@@ -60,8 +60,6 @@ result need_pool()
 	if (!have_pool())
 		return skip("CONFIG_EXECMEM_POOL is not set");
 	CHECK(exists(debugfs("execmem")), "the kernel has no <debugfs>/execmem");
-	pool_list list;
-	CHECK(list.error.empty(), "%s", list.error.c_str());
 	TRY(need_jit());
 	unique_fd prog(bpf_prog_load(bpf_return(1)));
 	CHECK(prog, "program: %s", strerror(-prog.fd));

@@ -28,8 +28,8 @@ struct pool_list {
 	std::vector<chunk> chunks;
 	std::vector<area> areas;
 	u64 start = 0, idle = 0;
-	std::string error;
 
+	/* Empty where there is no such file; cannot_read where it says what nobody understands. */
 	pool_list();
 
 	u64 size() const;

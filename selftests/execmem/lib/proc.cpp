@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "settings.hpp"
+
 s64 now_ms()
 {
 	struct timespec ts;
@@ -42,6 +44,20 @@ std::optional<std::string> slurp(const std::string &path)
 	if (n < 0)
 		return std::nullopt;
 	return s;
+}
+
+std::string read_or_fail(const std::string &path)
+{
+	std::optional<std::string> text = slurp(path);
+
+	if (!text)
+		throw cannot_read("cannot read " + path + ": " + strerror(errno));
+	return *text;
+}
+
+std::string read_if_there(const std::string &path)
+{
+	return exists(path) ? read_or_fail(path) : "";
 }
 
 int spit(const std::string &path, std::string_view text, int flags)
@@ -102,7 +118,7 @@ std::optional<std::string> kernel_parameter(const std::string &name)
 {
 	std::optional<std::string> value;
 
-	for (const std::string &w : words(slurp("/proc/cmdline").value_or("")))
+	for (const std::string &w : words(read_or_fail("/proc/cmdline")))
 		if (w.starts_with(name + "="))
 			value = w.substr(name.size() + 1);
 	return value;
@@ -155,7 +171,7 @@ std::string output_of(std::vector<std::string> command)
 
 void show_pointers()
 {
-	spit("/proc/sys/kernel/kptr_restrict", "1");
+	set_for_now("/proc/sys/kernel/kptr_restrict", "1");
 }
 
 std::string tracefs(const std::string &file)

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,7 +41,18 @@ struct unique_fd {
 
 bool exists(const std::string &path);
 
+/* Nothing when it cannot be read. */
 std::optional<std::string> slurp(const std::string &path);
+
+/* What ends the case that needed it, as a failure: a file that cannot be read is never an empty one. */
+struct cannot_read : std::runtime_error {
+	using runtime_error::runtime_error;
+};
+
+std::string read_or_fail(const std::string &path);
+
+/* The same, but "" where there is no such file, if that is an answer. */
+std::string read_if_there(const std::string &path);
 
 /* Write @text in one write(2); 0 or -errno. */
 int spit(const std::string &path, std::string_view text, int flags = O_WRONLY);

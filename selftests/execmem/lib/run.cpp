@@ -5,14 +5,49 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <set>
 
+#include <errno.h>
+#include <unistd.h>
+
+#include "guest.hpp"
 #include "kselftest.h"
 #include "modules.hpp"
 #include "proc.hpp"
+#include "settings.hpp"
 
-int load_mutant()
+/* What follows the name of the program on its command line. */
+static std::vector<std::string> arguments()
 {
-	std::string cmdline = slurp("/proc/cmdline").value_or("");
+	std::vector<std::string> words = split(read_or_fail("/proc/self/cmdline"), '\0');
+
+	if (!words.empty())
+		words.erase(words.begin());
+	return words;
+}
+
+std::vector<std::string> asked_for()
+{
+	std::vector<std::string> names = arguments();
+
+	std::erase(names, "--list");
+	return names;
+}
+
+bool only_listed()
+{
+	const std::vector<std::string> words = arguments();
+
+	return std::find(words.begin(), words.end(), "--list") != words.end();
+}
+
+/*
+ * "execmem_mutant=FUNCTION[:VALUE]" on the kernel's command line: let FUNCTION
+ * do nothing and return VALUE, to see the tests fail.
+ */
+static int load_mutant()
+{
+	std::string cmdline = read_or_fail("/proc/cmdline");
 	const std::string key = "execmem_mutant=";
 	size_t at = cmdline.find(key);
 
@@ -29,27 +64,72 @@ int load_mutant()
 	return err;
 }
 
-/* A helper that cannot look throws. */
-static result attempt(const test_case &c)
+/* Those of @cases that were asked for, with what prepares them; or what is wrong with the request. */
+static result chosen(const std::vector<test_case> &cases, std::vector<test_case> &some)
+{
+	const std::vector<std::string> names = asked_for();
+	std::set<std::string> wanted(names.begin(), names.end());
+	std::string known;
+
+	for (const test_case &c : cases)
+		known += (known.empty() ? "" : ", ") + c.name;
+	for (const std::string &name : names)
+		CHECK(std::any_of(cases.begin(), cases.end(), [&](const test_case &c) { return c.name == name; }),
+		      "no case '%s' in %s: it has %s", name.c_str(), program_invocation_short_name, known.c_str());
+	/* What prepares a case stands above it. */
+	for (auto c = cases.rbegin(); c != cases.rend(); ++c)
+		if (wanted.count(c->name) && !c->after.empty())
+			wanted.insert(c->after);
+	for (const test_case &c : cases)
+		if (names.empty() || wanted.count(c.name))
+			some.push_back(c);
+	return pass();
+}
+
+/* What keeps all of the test from running is one line. */
+static int not_run(const result &why)
+{
+	if (why.verdict == result::SKIP) {
+		printf("KTAP version 1\n1..0 # SKIP %s\n", why.why.c_str());
+		return KSFT_SKIP;
+	}
+	printf("KTAP version 1\n1..1\n# %s\nnot ok 1 may_run\n", why.why.c_str());
+	return KSFT_FAIL;
+}
+
+result run_case(const std::function<result()> &run)
 {
 	try {
-		return c.run();
+		return run();
 	} catch (const std::exception &e) {
 		return fail("%s", e.what());
 	}
 }
 
-int run_cases(const std::vector<test_case> &cases)
+int run_cases(const std::vector<test_case> &all)
 {
 	unsigned int n = 0, failed = 0, skipped = 0;
+	std::vector<test_case> cases;
 
 	setvbuf(stdout, nullptr, _IOLBF, 0);
+	if (only_listed()) {
+		for (const test_case &c : all)
+			printf("%s\n", c.name.c_str());
+		return KSFT_PASS;
+	}
+	if (result r = chosen(all, cases); r.verdict != result::PASS)
+		return not_run(r);
+	if (result r = may_run(program_invocation_short_name); r.verdict != result::PASS)
+		return not_run(r);
+	if (geteuid())
+		return not_run(skip("only root can ask the kernel all this"));
+	restore_when_done restore;
 	printf("KTAP version 1\n1..%zu\n", cases.size());
 	if (load_mutant())
 		failed++;
 	for (const test_case &c : cases) {
 		s64 start = now_ms();
-		result r = attempt(c);
+		result r = run_case(c.run);
 		s64 took = now_ms() - start;
 
 		n++;

@@ -19,7 +19,7 @@ bool have_function_tracer()
 
 std::string traceable_getppid()
 {
-	std::string all = "\n" + slurp(tracefs("available_filter_functions")).value_or("");
+	std::string all = "\n" + read_or_fail(tracefs("available_filter_functions"));
 	std::string fn = getppid_symbol(kallsyms());
 
 	for (const std::string &name : aliases(fn))
@@ -41,7 +41,7 @@ trace_instance::trace_instance(const std::string &name, const std::string &funct
 	err = spit(dir + "/set_ftrace_filter", function + "\n");
 	/* An unknown name gives no error, and then everything is traced. */
 	if (!err && function.find('*') == function.npos &&
-	    slurp(dir + "/set_ftrace_filter").value_or("").find(function) == function.npos)
+	    read_or_fail(dir + "/set_ftrace_filter").find(function) == function.npos)
 		err = -ESRCH;
 	if (!err)
 		err = spit(dir + "/current_tracer", "function");

@@ -25,7 +25,7 @@ struct trace_instance {
 
 	int remove();
 
-	std::string trace() const { return slurp(dir + "/trace").value_or(""); }
+	std::string trace() const { return read_or_fail(dir + "/trace"); }
 
 	size_t count(const std::string &function) const;
 };
