@@ -42,6 +42,6 @@ struct expected_noise {
 
 /* What the kernel says when it has no memory or no room, of its own or by a fault. */
 inline constexpr const char *no_memory =
-	"page allocation failure: order|vmalloc error: size|forcing a failure";
+	"page allocation failure: order|vmalloc error: size|percpu: allocation failed|forcing a failure";
 
 #endif /* EXECMEM_KLOG_HPP */
