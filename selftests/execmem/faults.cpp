@@ -488,7 +488,7 @@ struct probes_on_calls {
 
 		for (const symbol &s : ks.syms) {
 			if (!s.module.empty() || (s.type != 'T' && s.type != 't') ||
-			    (!s.name.starts_with("tcp_") && !s.name.starts_with("inet_")))
+			    !s.name.starts_with("pci_"))
 				continue;
 			const std::string code = core.read(s.addr, 128);
 
