@@ -65,7 +65,7 @@ ln -sfn linux-6.1.y "$home/linux-base"
 	die "${source#"$top"/} has changes: it is this script's alone, remove it"
 
 # What decides over a verdict beside the tree.
-conditions=$(cat "$top"/kernel-config/{common,x86_64,arm64,modules*,series}.config "$scripts/bisect.sh" "$scripts/objects.sh" |
+conditions=$(cat "$top"/kernel-config/{common,x86_64,arm64,modules*,default*,series}.config "$scripts/bisect.sh" "$scripts/objects.sh" |
 	sha256sum | cut -c 1-16)
 known() { grep -qxF -- "$* $conditions" "$remembered"; }
 remember() { echo "$* $conditions" >> "$remembered"; }
@@ -80,7 +80,7 @@ configure() {
 	local id fragment file files=()
 	id=$conditions-$(w ls-tree -r HEAD | grep Kconfig | sha256sum)
 	[[ ! -e $out/configured || $(cat "$out/configured") != "$id" ]] || return 0
-	for fragment in common "$ARCH" modules "modules-$ARCH" series; do
+	for fragment in common "$ARCH" modules "modules-$ARCH" "default-$ARCH" series; do
 		file=$top/kernel-config/$fragment.config
 		[[ ! -e $file ]] || files+=("$file")
 	done

@@ -75,6 +75,62 @@ why=''
 	why='ARCH=... of make run gets to the make of the kernel'
 result 'variables of make stay with it' "$why"
 
+# --- what a script is asked -------------------------------------------------------
+# Help is the comment above the script; what is not known starts nothing, for some of
+# them take an hour. Neither leaves a directory.
+for script in "$scripts"/*.sh; do
+	name=${script##*/}
+	[[ $name != common.sh && $name != objects.sh ]] || continue
+	why='' status=0
+	second=$(sed -n 3p "$script")
+	rm -rf "$EXECMEM_BUILD"
+	timeout 20 "$script" --help > "$work/out" 2> "$work/err" < /dev/null || status=$?
+	((status == 0)) || why="--help: exit status $status"
+	[[ $(head -n 1 "$work/out") = "${second#\# }" ]] || why="--help says: $(head -n 1 "$work/out")"
+	status=0
+	timeout 20 "$script" sweet > "$work/out" 2> "$work/err" < /dev/null || status=$?
+	((status == 2)) || why="'sweet': exit status $status"
+	grep -q "sweet\|^$name: .*?$" <(head -n 1 "$work/err") || why="'sweet': says $(head -n 1 "$work/err")"
+	grep -qxF -- "${second#\# }" "$work/err" || why="'sweet': does not say what it knows"
+	[[ ! -e $EXECMEM_BUILD && ! -s $work/out ]] || why='has begun with something'
+	result "$name knows --help, and no 'sweet'" "$why"
+done
+
+# --- why something failed --------------------------------------------------------
+cat > "$work/log" <<'END'
+  CC      lib/error-inject.o
+  CC [M]  fs/failed.o
+  CC      mm/a.o
+mm/a.c: In function 'a':
+mm/a.c:3:2: error: expected ';' before '}' token
+    3 | }
+make[2]: *** [scripts/Makefile.build:250: mm/a.o] Error 1
+END
+why=$(bash -c ". '$scripts/common.sh'; why_failed '$work/log'")
+[[ $why != "mm/a.c:3:2: error: "* || $why = *inject* ]] || why=''
+result 'the excerpt of a log begins with the first error' "$why"
+printf '  CC      lib/error-inject.o\n  LD      vmlinux\nld: cannot find -lz\n' > "$work/log"
+why=$(bash -c ". '$scripts/common.sh'; why_failed '$work/log'")
+[[ $why != 'ld: cannot find -lz' ]] || why=''
+result 'a step of kbuild is not an error' "$why"
+
+# --- results of scripts ---------------------------------------------------------
+# tested COMMAND: what check.sh counts for a script that does that
+tested() {
+	mkdir -p "$work/fake"
+	printf '#!/bin/sh\n%s\n' "$1" > "$work/fake/some.sh"
+	chmod +x "$work/fake/some.sh"
+	bash -c "scripts=$work/fake"'
+		pass() { echo "pass $1"; }; fail() { echo "fail $1"; }; skip() { echo "skip $1"; }
+		eval "$(sed -n "/^results_of()/,/^}/p" "$0")"
+		results_of some.sh some' "$scripts/check.sh" | paste -sd ,
+}
+why=''
+[[ $(tested true) = 'fail some: some.sh has not tested anything' ]] || why="of nothing: $(tested true)"
+[[ $(tested 'echo ok a') = 'pass some: a' ]] || why="of a pass: $(tested 'echo ok a')"
+[[ $(tested 'echo ok a; exit 3') = 'pass some: a,fail some: some.sh ended with 3' ]] || why="of 3: $(tested 'echo ok a; exit 3')"
+result 'a script that has tested nothing has failed' "$why"
+
 # --- there and back -----------------------------------------------------------
 reset
 series apply > /dev/null
@@ -351,6 +407,116 @@ result 'compare: what to run again' "$why"
 : > "$work/empty.ktap"
 compared 'no results' 2 'empty.ktap: no such results, or none in them$' "$work/a" "$work/empty.ktap"
 
+# --- what make run boots ----------------------------------------------------------
+# A run-guest that only says how it was called.
+reset
+series apply > /dev/null
+guest=$EXECMEM_BUILD/x86_64-default
+mkdir -p "$EXECMEM_BUILD/host" "$guest"
+expect_error 'BUILT=1, and nothing is built' 'BUILT=1: nothing is built for x86_64-default' \
+	env BUILT=1 "$scripts/run.sh"
+# shellcheck disable=SC2016
+printf '#!/bin/sh\necho "called: $*"\n' > "$EXECMEM_BUILD/host/run-guest"
+chmod +x "$EXECMEM_BUILD/host/run-guest"
+touch "$guest/vmlinuz" "$guest/initrd"
+# boots WORD...: run.sh calls run-guest with all of these
+boots() {
+	local word
+	"$scripts/run.sh" > "$work/out" 2> "$work/err" || why="refused: $(head -n 1 "$work/err")"
+	for word; do
+		grep -q -- "^called: .*$word" "$work/out" || why="without $word: $(tail -n 1 "$work/out")"
+	done
+}
+stamp() { bash -c ". '$scripts/common.sh'; source_id '$EXECMEM_BUILD/linux-6.1.y' > $guest/vmlinuz.from
+	guest_id > $guest/initrd.from"; }
+# shellcheck disable=SC2317
+run_error() { env BUILT=1 "$scripts/run.sh" > "$work/out" 2>&1 || { tail -n 1 "$work/out" >&2; return 1; }; }
+expect_error 'BUILT=1 of nobody knows what' 'the kernel is not that of .*linux-6.1.y' run_error
+stamp
+why=''
+BUILT=1 boots '--flavour default' '--config .*x86_64-default/kernel/.config'
+grep -q 'was built from Linux 6\.1\.7, 0 patches, tree [0-9a-f]*$' "$work/out" || why="says $(head -n 1 "$work/out")"
+result 'BUILT=1 says what it boots' "$why"
+why=''
+BUILT=1 SLOW=3 boots '--slow 3' '--boot-timeout 360'
+BUILT=1 EXPECT=any boots '--expect any'
+result 'SLOW= and EXPECT= reach the guest' "$why"
+expect_error 'SLOW= is a number' "SLOW=much: not a number" env BUILT=1 SLOW=much "$scripts/run.sh"
+echo one >> "$EXECMEM_BUILD/linux-6.1.y/mm/a.c"
+expect_error 'BUILT=1 of a kernel before the last change' 'the kernel is not that of .*BUILT=old boots it' run_error
+why=''
+BUILT=old boots '--flavour default'
+result 'BUILT=old boots it nevertheless' "$why"
+stamp
+echo other > "$guest/initrd.from"
+expect_error 'BUILT=1 of tests before the last change' 'the tests or the harness have changed' run_error
+
+# --- where text has to come from ----------------------------------------------------
+# A QEMU that only leaves its arguments in qemu.log.
+host=$build/host/run-guest
+[[ -x $host ]] || EXECMEM_BUILD=$build "$scripts/build-guest.sh" host
+mkdir -p "$work/qemu" "$work/run"
+for tool in x86_64 aarch64; do
+	# shellcheck disable=SC2016
+	printf '#!/bin/sh\nprintf "%%s\\n" "$@"\n' > "$work/qemu/qemu-system-$tool"
+	chmod +x "$work/qemu/qemu-system-$tool"
+done
+touch "$work/some.config"
+# expects SOURCE ARCH FLAVOUR [PARAMETERS]
+expects() {
+	local got
+	PATH=$work/qemu:$PATH "$host" --arch "$2" --flavour "$3" --append "${4:-quiet}" --dir "$work/run" \
+		--tree "$work" --kernel x --initrd x --config "$work/some.config" > /dev/null 2>&1 || true
+	got=$(grep -o 'execmem\.expect=.*' "$work/run/qemu.log")
+	[[ $got = "execmem.expect=$1" ]] || why="$2 $3 ${4:-}: $got, not $1"
+}
+why=''
+expects pool x86_64 default
+expects pool x86_64 debug execmem=pools
+expects pool x86_64 nomodules
+expects pages x86_64 default execmem=pages
+expects pages x86_64 default 'nohugevmalloc quiet'
+expects off x86_64 default 'execmem=pages execmem=off'
+expects off x86_64 default 'nohugevmalloc execmem=off'
+expects off arm64 default
+expects off arm64 default execmem=pages
+expects stock x86_64 stock
+expects stock x86_64 tree-stock execmem=off
+result 'the guest is told where text has to come from' "$why"
+
+# --- complaints that a test provokes --------------------------------------------------
+# complains EXPECTED NUMBER LINE...: so many of the lines are not expected
+complains() {
+	local expected=$1 number=$2 got
+	shift 2
+	got=$(printf '%s\n' "$@" | "$host" --splats "$expected")
+	[[ $(grep -c . <<< "$got") = "$number" ]] || why="of '$*' not $number but: $got"
+}
+why=''
+complains '' 1 'WARNING: CPU: 0 PID: 1 at mm/a.c:3'
+complains 'at mm/a' 0 'WARNING: CPU: 0 PID: 1 at mm/a.c:3' 'Call Trace:'
+complains 'at mm/a' 1 'WARNING: CPU: 0 PID: 1 at mm/b.c:3'
+complains 'at mm/a' 1 'WARNING: CPU: 0 PID: 1 at mm/a.c:3' 'Call Trace:' 'Call Trace:'
+complains 'at mm/a' 1 'Call Trace:' 'WARNING: CPU: 0 PID: 1 at mm/a.c:3'
+complains 'allocation failure' 4 'x: page allocation failure: order:0' 'Call Trace:' 'UBSAN: shift' \
+	'rcu: INFO: rcu_sched' 'INFO: task x blocked for more than 120 s' 'ODEBUG: free active'
+complains '' 0 'Kernel command line: WARNING: this' 'nothing'
+result 'only the complaints that a test names are expected' "$why"
+
+# --- the rest of what is checked ------------------------------------------------------
+mkdir -p "$work/copy"
+cp -r "$scripts" "$work/copy/"
+expect_error 'a guest without tests' 'there are no tests in selftests/execmem' \
+	"$work/copy/scripts/build-guest.sh" host
+
+mkdir -p "$EXECMEM_BUILD"/{linux-6.1.y,linux-base,bases,cross,execmem=pages,x86_64-default,host}
+touch "$EXECMEM_BUILD/.lock-x"
+make -s -C "$top" clean
+why=''
+left=$(find "$EXECMEM_BUILD" -mindepth 1 -maxdepth 1 -printf '%f\n' | LC_ALL=C sort | paste -sd ' ')
+[[ $left = 'bases linux-6.1.y linux-base' ]] || why="leaves $left"
+result 'make clean leaves the trees alone, and only them' "$why"
+
 tools=$work/tools
 mkdir "$tools"
 for tool in bash env dirname basename date uname id sed grep cat mkdir; do
@@ -358,12 +524,27 @@ for tool in bash env dirname basename date uname id sed grep cat mkdir; do
 done
 expect_error 'a tool is missing and there is no apt' 'missing.*bison' \
 	env PATH="$tools" "$scripts/host-setup.sh"
+expect_error 'what checks the scripts and the series is installed, too' 'missing.* shellcheck sparse ' \
+	env PATH="$tools" "$scripts/host-setup.sh" all
 expect_error 'so is a package that was asked for' 'missing.*gcc-none' \
 	env PATH="$tools" "$scripts/host-setup.sh" gcc-none=none-gcc
 
 reset
 mkdir -p "$EXECMEM_BUILD/linux-6.1.y/include/config"
 expect_error 'a kernel tree that has been built in' 'mrproper' "$scripts/build-kernel.sh"
+
+# All commands of this machine but one compiler, and no way to install that.
+every=$work/every
+mkdir "$every"
+find /usr/bin /usr/sbin /bin -maxdepth 1 ! -type d ! -name 'arc-linux-gnu-*' ! -name 'apt-get' ! -name sudo -print0 |
+	xargs -0 ln -sft "$every"
+reset
+why='' status=0
+PATH=$every "$scripts/cross.sh" arc > "$work/out" 2>&1 || status=$?
+((status)) || why='exit status 0'
+[[ $(tail -n 1 "$work/out") = '0 passed, 1 failed' ]] || why="says $(tail -n 1 "$work/out")"
+grep -q '^FAIL arc: no arc-linux-gnu-gcc' "$work/out" || why="no reason: $(tail -n 4 "$work/out" | paste -sd '|')"
+result 'cross.sh without a compiler has failed' "$why"
 
 if unshare -rm true 2> /dev/null; then
 	reset

@@ -284,7 +284,7 @@ about_touched() {
 
 configure() {
 	local fragment files=()
-	for fragment in common "$ARCH" modules "modules-$ARCH" series; do
+	for fragment in common "$ARCH" modules "modules-$ARCH" "default-$ARCH" series; do
 		fragment=$top/kernel-config/$fragment.config
 		[[ ! -e $fragment ]] || files+=("$fragment")
 	done

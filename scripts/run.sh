@@ -19,12 +19,13 @@
 arguments -- "$@"
 check_arch
 check_flavour
-check_tests "$top/selftests/execmem/list"
+out=$build/$ARCH-$FLAVOUR
+# of what is built already the cases as well
+check_tests "$top/selftests/execmem/list" ${BUILT:+"$out/tests"}
 [[ ${SLOW:=1} =~ ^[1-9][0-9]*$ ]] || die "SLOW=$SLOW: not a number"
 
 scripts=$top/scripts
 export ARCH FLAVOUR
-out=$build/$ARCH-$FLAVOUR
 source=$tree
 [[ $FLAVOUR = stock ]] && source=$build/linux-base
 

@@ -17,6 +17,7 @@
 #include "judge.h"
 #include "pagetables.h"
 #include "qemu.h"
+#include "splats.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -24,6 +25,8 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <iostream>
+#include <iterator>
 #include <sstream>
 
 #include <getopt.h>
@@ -434,6 +437,15 @@ void print_cases(const std::string &dir)
 	print_sorted(std::move(lines));
 }
 
+/* What a test that expects EXPECTED would say of the log on stdin. */
+void print_splats(const std::string &expected)
+{
+	const std::string log { std::istreambuf_iterator<char>(std::cin), {} };
+
+	for (const auto &line : unexpected_splats(lines_of(log), expected))
+		printf("%s\n", line.c_str());
+}
+
 [[noreturn]] void usage()
 {
 	fputs("usage: run-guest --arch ARCH --dir DIR --tree KERNEL-TREE --kernel FILE\n"
@@ -444,7 +456,8 @@ void print_cases(const std::string &dir)
 	      "                 --flavour FLAVOUR | --expect pool|pages|off|stock|any\n"
 	      "       run-guest --judge DIR --tree KERNEL-TREE\n"
 	      "       run-guest --skips DIR\n"
-	      "       run-guest --cases DIR\n", stderr);
+	      "       run-guest --cases DIR\n"
+	      "       run-guest --splats EXPECTED < LOG\n", stderr);
 	exit(2);
 }
 
@@ -462,7 +475,8 @@ int main(int argc, char **argv)
 		{ "accel", 1, nullptr, 'A' }, { "list", 1, nullptr, 'l' },
 		{ "complete-is-good", 0, nullptr, 'g' }, { "config", 1, nullptr, 'C' },
 		{ "flavour", 1, nullptr, 'f' }, { "expect", 1, nullptr, 'e' },
-		{ "skips", 1, nullptr, 'S' }, { "cases", 1, nullptr, 'n' }, {}
+		{ "skips", 1, nullptr, 'S' }, { "cases", 1, nullptr, 'n' },
+		{ "splats", 1, nullptr, 'x' }, {}
 	};
 	settings s;
 	std::string judged;
@@ -489,6 +503,7 @@ int main(int argc, char **argv)
 		case 'e': s.expect = optarg; break;
 		case 'S': print_skips(optarg); return 0;
 		case 'n': print_cases(optarg); return 0;
+		case 'x': print_splats(optarg); return 0;
 		default: usage();
 		}
 	}

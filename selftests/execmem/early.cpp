@@ -89,9 +89,10 @@ static result starts_anywhere()
 {
 	TRY(need_parameter("ftrace", "function"));
 	TRY(need_pool());
-	if (!kallsyms().has("kernel_randomize_memory") ||
-	    read_or_fail("/proc/cmdline").find("nokaslr") != std::string::npos)
-		return skip("CONFIG_RANDOMIZE_MEMORY is not set, or nokaslr");
+	if (read_or_fail("/proc/cmdline").find("nokaslr") != std::string::npos)
+		return skip("nokaslr");
+	if (!kallsyms().has("kernel_randomize_memory"))
+		return skip("CONFIG_RANDOMIZE_MEMORY is not set");
 	std::vector<symbol> texts = kallsyms().of_module("__builtin__ftrace");
 	CHECK(!texts.empty(), "/proc/kallsyms shows nothing of __builtin__ftrace");
 	pool_list list;

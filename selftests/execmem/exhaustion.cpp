@@ -131,7 +131,7 @@ static result module_apart()
 	const region all = v.where.module;
 	full.fill({ all.start, all.start + std::min<u64>(all.end - all.start, 8ULL << 30) }, 6);
 	CHECK(!full.err, "filling the range: %s", strerror(-full.err));
-	expected_noise noise;
+	expected_noise noise(no_memory);
 	loaded_module m("execmem_test");
 	if (m.err == -ENOMEM) {
 		diag("refused");
@@ -187,7 +187,7 @@ static result exhausted()
 
 		all = { base, base + (2ULL << 30) };
 	}
-	expected_noise noise;
+	expected_noise noise(no_memory);
 	full.fill(all, 256);
 	CHECK(!full.err, "filling the range: %s", strerror(-full.err));
 

@@ -172,7 +172,7 @@ static result sweep(const operation &op)
 	err = op.undo();
 	CHECK(!err, "undoing %s: %s", op.name, strerror(-err));
 	footprint before = settle();
-	expected_noise noise;
+	expected_noise noise(no_memory);
 
 	/* After the faults number @first to @last of this operation. */
 	auto nothing_left = [&](const char *what, unsigned int first, unsigned int last) -> result {
@@ -474,7 +474,7 @@ struct probes_on_calls {
 
 		for (const symbol &s : ks.syms) {
 			if (!s.module.empty() || (s.type != 'T' && s.type != 't') ||
-			    (!s.name.starts_with("tcp_") && !s.name.starts_with("inet_")))
+			    !s.name.starts_with("pci_"))
 				continue;
 			const std::string code = core.read(s.addr, 128);
 

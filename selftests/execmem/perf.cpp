@@ -280,7 +280,7 @@ static result text_pokes()
 	if (arch != arch_id::x86_64)
 		return skip("this architecture does not tell perf what it writes to text");
 	if (!exists(debugfs("execmem")))
-		return skip("the kernel has no <debugfs>/execmem");
+		return skip("CONFIG_EXECMEM is not set (no <debugfs>/execmem)");
 	/* Of what was there before perf was told before: trampolines of ftrace that stay. */
 	const pool_list before;
 	TRY(need_perf(perf));

@@ -219,7 +219,7 @@ static std::vector<unique_fd> trampolines(size_t n, std::vector<unique_fd> &prog
 	for (const std::string &f : split(read_or_fail(tracefs("available_filter_functions")))) {
 		if (links.size() == n)
 			break;
-		if (!f.starts_with("tcp_") && !f.starts_with("inet_"))
+		if (!f.starts_with("pci_"))
 			continue;
 		unique_fd prog(bpf_tracing_load(f.c_str(), BPF_TRACE_FENTRY, bpf_return(0)));
 		unique_fd link(prog ? bpf_attach(prog.fd) : -1);

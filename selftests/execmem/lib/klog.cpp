@@ -2,11 +2,14 @@
 #include "klog.hpp"
 
 #include <cerrno>
+#include <cstring>
+#include <vector>
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "proc.hpp"
+#include "splats.hpp"
 
 std::string kernel_log()
 {
@@ -15,12 +18,14 @@ std::string kernel_log()
 	char buf[8192];
 
 	if (!f)
-		return log;
+		throw cannot_read(std::string("cannot open /dev/kmsg: ") + strerror(errno));
 	for (;;) {
 		ssize_t n = read(f.fd, buf, sizeof(buf) - 1);
 
 		if (n < 0 && errno == EPIPE)	/* overwritten meanwhile */
 			continue;
+		if (n < 0 && errno != EAGAIN)
+			throw cannot_read(std::string("cannot read /dev/kmsg: ") + strerror(errno));
 		if (n <= 0)
 			break;
 		std::string_view rec(buf, n);
@@ -50,11 +55,10 @@ std::string log_mark::since() const
 
 result expected_noise::no_splat() const
 {
-	for (const std::string &line : split(mark.since()))
-		for (const char *bad : { "WARNING: ", "BUG: ", "BUG at ", "Oops", "KASAN",
-					 "possible recursive locking", "circular locking",
-					 "suspicious RCU usage", "general protection" })
-			if (line.find(bad) != line.npos)
-				return fail("in the kernel log: %s", line.c_str());
+	const std::vector<std::string> found = unexpected_splats(split(mark.since()), expected);
+
+	for (size_t i = 0; i < found.size() && i < 20; i++)
+		diag("%s", found[i].c_str());
+	CHECK(found.empty(), "%zu complaints in the kernel log, the first: %s", found.size(), found[0].c_str());
 	return pass();
 }

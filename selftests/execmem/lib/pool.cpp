@@ -56,13 +56,14 @@ const area *pool_list::find(u64 addr) const
 
 result need_pool()
 {
-	if (!exists(debugfs("execmem")))
-		return skip("the kernel has no <debugfs>/execmem");
+	if (!have_pool() && kernel_parameter("execmem") == "off")
+		return skip("execmem=off");
+	if (!have_pool())
+		return skip("CONFIG_EXECMEM_POOL is not set");
+	CHECK(exists(debugfs("execmem")), "the kernel has no <debugfs>/execmem");
 	TRY(need_jit());
 	unique_fd prog(bpf_prog_load(bpf_return(1)));
 	CHECK(prog, "program: %s", strerror(-prog.fd));
-	if (!have_pool())
-		return skip("there is no pool: ARCH_HAS_EXECMEM_POOL is not set, or execmem=off");
 	CHECK(!pool_list().chunks.empty(), "there is no pool, without a reason");
 	return pass();
 }
