@@ -45,13 +45,13 @@ help:
 	@echo
 	@echo 'Each script in scripts/ says with --help what it does.'
 
+# what there is to choose from, and the cases of what has been built
 list-tests:
 	@scripts/list-tests.sh
 
 run:
 	@scripts/run.sh
 
-# what there is to choose from, and the cases of what has been built
 run-tree-selftests:
 	@scripts/tree-selftests.sh
 

@@ -45,7 +45,7 @@ fi
 # the debug information that says it is as large as the rest of it.
 cc=${prefix}gcc
 ! command -v ccache > /dev/null || cc="ccache $cc"
-export CCACHE_BASEDIR=$build CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=time_macros
+export CCACHE_BASEDIR=$build CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=time_macros CCACHE_DEPEND=1
 make_args=(-C "$source" O="$kernel" ARCH="$karch" CROSS_COMPILE="$prefix" CC="$cc" HOSTCC="${cc/"$prefix"gcc/gcc}"
 	KCFLAGS=-fno-var-tracking LOCALVERSION= KBUILD_BUILD_USER=execmem KBUILD_BUILD_HOST=execmem
 	KBUILD_BUILD_VERSION=1 'KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970'
