@@ -107,6 +107,8 @@ public:
 	{
 		if (!error.empty())
 			return;
+		/* What counts already would not be seen to begin. */
+		stop();
 		unique_fd empty(open((dir + "/trace").c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC));
 		if (!empty)
 			error = format("%s/trace: %s", dir.c_str(), strerror(errno));
