@@ -4,13 +4,13 @@
 #
 #   tools.sh perf   perf of the patched tree (made here, static) names the module
 #                   and the program of each sample: selftests/execmem/perf_names.cpp
-#   tools.sh dump   crash, drgn and makedumpfile of this machine read a dump of a guest
+#   tools.sh dump   crash and drgn of this machine read a dump of a guest
 #                   with modules: selftests/execmem/dump.cpp. A tool that is not
 #                   there, or of a version that cannot, is skipped, and said so
 #
 # Says "ok NAME", "not ok NAME: REASON" or "skip NAME: REASON" of each; exit status 1
 # for a "not ok". Environment: BUILT=1 to boot what was built last; PERF=, CRASH=,
-# DRGN=, MAKEDUMPFILE= programs to take instead.
+# DRGN= programs to take instead.
 
 . "$(dirname "$0")/common.sh"
 [[ ${1:-} = perf || ${1:-} = dump ]] || die 'usage: tools.sh perf|dump'
@@ -29,7 +29,6 @@ not_ok() { echo "not ok $1: $2"; bad=1; }
 # The first versions that read a struct module with mem[].
 first_crash=8.0.4
 first_drgn=0.0.23
-first_makedumpfile=1.7.3
 
 if [[ ! ${BUILT:-} ]]; then
 	"$scripts/host-setup.sh"
@@ -38,7 +37,7 @@ if [[ ! ${BUILT:-} ]]; then
 	"$scripts/build-guest.sh"
 fi
 
-# boot TEST: the guest of all tests, with what is in $home/add and that test alone
+# boot TEST [PARAMETERS]: the guest of all tests, with what is in $home/add and that test alone
 boot() {
 	local test=$1 stage=$home/add
 	mkdir -p "$stage/tests"
@@ -49,7 +48,8 @@ boot() {
 	# of several archives the last has its way
 	cat "$out/initrd" "$home/add.cpio" > "$home/initrd"
 	"$build/host/run-guest" --arch "$ARCH" --dir "$home" --tree "$tree" --kernel "$out/vmlinuz" \
-		--initrd "$home/initrd" --list "$stage/tests/list" --tests "$test"
+		--initrd "$home/initrd" --list "$stage/tests/list" --tests "$test" \
+		--append "kunit.enable=0 ${2:-}"
 }
 
 # --- perf -----------------------------------------------------------------------
@@ -75,10 +75,14 @@ check_perf() {
 	mkdir -p "$home/add/tests"
 	cp "$perf" "$home/add/tests/perf-tool"
 	strip "$home/add/tests/perf-tool"
-	if boot perf_names; then ok perf; else not_ok perf 'see above'; fi
+	if boot perf_names; then ok 'perf: modules'; else not_ok 'perf: modules' 'see above'; fi
+	# programs are in between modules only where there is no pool
+	if boot perf_names execmem=off; then ok 'perf: modules and programs'; else
+		not_ok 'perf: modules and programs' 'see above'
+	fi
 }
 
-# --- crash, drgn, makedumpfile ----------------------------------------------------
+# --- crash and drgn ----------------------------------------------------
 
 # usable TOOL VERSION FIRST
 usable() {
@@ -91,16 +95,16 @@ usable() {
 make_fw_cfg() {
 	mkdir -p "$home/fw_cfg"
 	cp "$tree/drivers/firmware/qemu_fw_cfg.c" "$home/fw_cfg/"
-	echo 'obj-m := qemu_fw_cfg.o' > "$home/fw_cfg/Kbuild"
+	printf '%s\n' 'obj-m := qemu_fw_cfg.o' 'ccflags-y := -DCONFIG_FW_CFG_SYSFS_CMDLINE' > "$home/fw_cfg/Kbuild"
 	run_logged "$home/fw_cfg.log" 'qemu_fw_cfg' make -C "$kernel" M="$home/fw_cfg" ARCH="$karch" modules
 	mkdir -p "$home/add/modules"
 	strip --strip-debug -o "$home/add/modules/qemu_fw_cfg.ko" "$home/fw_cfg/qemu_fw_cfg.ko"
 }
 
-# judge TOOL RESULT: what it said is in $home/TOOL.out
+# judge TOOL RESULT [names]: what it said is in $home/TOOL.out
 judge() {
 	local said
-	if said=$("$home/symbols" judge "$2" "$home/$1.out"); then
+	if said=$("$home/symbols" judge "$2" "$home/$1.out" "${@:3}"); then
 		ok "$1: $said"
 	else
 		echo "$said"
@@ -135,7 +139,8 @@ check_drgn() {
 	"$drgn" -q --no-default-symbols -c "$home/memory.dump" "${files[@]}" "$scripts/harness/dump.py" \
 		< "$home/drgn.in" > "$home/drgn.out" 2>&1 ||
 		{ tail -n 5 "$home/drgn.out"; not_ok drgn "ends with an error (build/tools-dump/drgn.out)"; return; }
-	judge drgn "$home/drgn.symbols"
+	# 0.0.31 finds no data of a module by its address, on mainline as here (its issue 501)
+	judge drgn "$home/drgn.symbols" names
 }
 
 check_dump() {

@@ -7,9 +7,11 @@
  *
  * symbols crash RESULT            what to ask crash for: each name, each address
  * symbols drgn RESULT             the same for dump.py
- * symbols judge RESULT OUTPUT     does OUTPUT have, twice for each of them (asked for
+ * symbols judge RESULT OUTPUT [names]
+ *                                 does OUTPUT have, twice for each of them (asked for
  *                                 by name and by address), "ADDRESS (T) NAME [MODULE]"?
- *                                 Prints what is not found; exits with 1 if anything is not
+ *                                 With "names" once will do for data. Prints what is
+ *                                 not found; exits with 1 if anything is not
  */
 #include <cstdio>
 #include <cstring>
@@ -68,7 +70,7 @@ unsigned int lines_with(const std::vector<std::string> &lines, const symbol &s)
 int main(int argc, char **argv)
 {
 	if (argc < 3) {
-		fputs("usage: symbols crash|drgn RESULT; symbols judge RESULT OUTPUT\n", stderr);
+		fputs("usage: symbols crash|drgn RESULT; symbols judge RESULT OUTPUT [names]\n", stderr);
 		return 2;
 	}
 	const std::vector<symbol> all = symbols_of(argv[2]);
@@ -98,15 +100,18 @@ int main(int argc, char **argv)
 
 	for (std::string line; std::getline(in, line); )
 		lines.push_back(line);
-	for (const symbol &s : all) {
-		const unsigned int n = lines_with(lines, s);
+	const bool names = argc > 4 && !strcmp(argv[4], "names");
 
-		if (n >= 2)
+	for (const symbol &s : all) {
+		const unsigned int n = lines_with(lines, s), wanted = names && s.type == "d" ? 1 : 2;
+
+		if (n >= wanted)
 			continue;
 		bad++;
-		printf("%s of %s (%s) at %s: found %u times of 2\n", s.type == "t" ? "text" : "data", s.module.c_str(),
-		       s.name.c_str(), s.address.c_str(), n);
+		printf("%s of %s (%s) at %s: found %u times of %u\n", s.type == "t" ? "text" : "data",
+		       s.module.c_str(), s.name.c_str(), s.address.c_str(), n, wanted);
 	}
-	printf("%zu symbols, %u not found both ways\n", all.size(), bad);
+	printf("%zu symbols, %u not found by name%s\n", all.size(), bad,
+	       names ? " and, those of text, by address" : " and by address");
 	return bad ? 1 : 0;
 }

@@ -198,6 +198,80 @@ static result each_module()
 	return pass();
 }
 
+static const char program_file[] = "/tmp/perf_names.program";
+
+/*
+ * A program lies where a module's text and two others once were, in what looks like
+ * the range of @b. It comes while perf records, as perf asks for those that are there
+ * already only where it was built with libbpf, and goes before @b is busy once more:
+ * that must not take the module away.
+ */
+static result program()
+{
+	TRY(need_perf());
+	auto hole = std::make_unique<module_clones>(1, 0);
+	CHECK(!hole->err, "execmem_clone_000: %s", strerror(-hole->err));
+	auto room = std::make_unique<module_clones>(2, 1);
+	CHECK(!room->err, "execmem_clone_001: %s", strerror(-room->err));
+	hole.reset();
+	busy_module b('b');
+	CHECK(!b.err, "%s: %s", b.name.c_str(), strerror(-b.err));
+	room.reset();
+
+	std::map<std::string, extent> of = extents();
+	const text_symbols text;
+	unlink(program_file);
+	const std::vector<sample> samples = profile({ "program", b.name });
+	const std::vector<std::string> where = words(slurp(program_file).value_or(""));
+
+	CHECK(where.size() == 2, "the program did not run");
+	const u64 start = strtoull(where[0].c_str(), nullptr, 16), len = strtoull(where[1].c_str(), nullptr, 10);
+	diag("%s: 0x%llx + 0x%llx, program: 0x%llx", b.name.c_str(), (unsigned long long)of[b.name].base,
+	     (unsigned long long)of[b.name].size, (unsigned long long)start);
+	if (have_pool() && !of[b.name].holds(start))
+		return skip("programs lie in a chunk of the pool, far from the module");
+	CHECK(of[b.name].holds(start), "the program does not lie behind the module's text");
+
+	std::map<std::string, unsigned int> wrong;
+	unsigned int seen = 0;
+	for (const sample &s : samples) {
+		if (s.ip < start || s.ip >= start + len)
+			continue;
+		seen++;
+		if (!s.sym.starts_with("bpf_prog_") || !s.dso.starts_with("(bpf_prog_"))
+			wrong[s.sym + " " + s.dso]++;
+	}
+	diag("%u samples in the program", seen);
+	for (const auto &[what, n] : wrong)
+		diag("%u of them are said to be in %s", n, what.c_str());
+	const result of_module = judge(samples, text, b.name, b.name + "_spin", "[" + b.name + "]", 50);
+	CHECK(seen >= 50, "of %zu samples %u are in the program", samples.size(), seen);
+	CHECK(wrong.empty(), "perf takes the program for something else");
+	return of_module;
+}
+
+/* Loads a program, says where it is, runs it for a second, unloads it, and has @module spin. */
+static int run_program(const std::string &module)
+{
+	u32 retval;
+
+	{
+		unique_fd fd(bpf_prog_load(bpf_return_large(7, 3000)));
+		if (!fd)
+			return 1;
+		const std::vector<bpf_image> images = bpf_images(fd.fd);
+		if (images.empty() || spit(program_file, format("%llx %u", (unsigned long long)images[0].addr, images[0].len),
+					   O_WRONLY | O_CREAT | O_TRUNC))
+			return 1;
+		for (s64 end = now_ms() + 1000; now_ms() < end; )
+			if (bpf_run(fd.fd, &retval, 100) || retval != 7)
+				return 1;
+	}
+	/* freed behind a grace period */
+	sleep(1);
+	return spit("/sys/module/" + module + "/parameters/spin", "1000") ? 1 : 0;
+}
+
 /* Writes to the parameter "spin" of each module. */
 static int spin(int n, char **modules)
 {
@@ -211,7 +285,10 @@ int main(int argc, char **argv)
 {
 	if (argc > 2 && !strcmp(argv[1], "spin"))
 		return spin(argc - 2, argv + 2);
+	if (argc > 2 && !strcmp(argv[1], "program"))
+		return run_program(argv[2]);
 	return run_cases({
 		{ "each_module", each_module },
+		{ "program", program },
 	});
 }
