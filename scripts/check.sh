@@ -59,10 +59,11 @@ golden_cases() {
 }
 
 # --- scripts that say "ok NAME" or "not ok NAME: REASON" -------------------------
-# results_of SCRIPT LABEL; a script that ends badly without a "not ok" is one more failure
+# results_of "SCRIPT [WORD]" LABEL; a script that ends badly without a "not ok" is one more failure
 results_of() {
-	local line bad=0 results=0
-	exec 8< <("$scripts/$1" || echo "ended with $?")
+	local line bad=0 results=0 command
+	read -ra command <<< "$1"
+	exec 8< <("$scripts/${command[0]}" "${command[@]:1}" || echo "ended with $?")
 	while read -r line <&8; do
 		case $line in
 		'ok '*) results=1; pass "$2: ${line#ok }" ;;
@@ -319,7 +320,9 @@ long)
 	check 'every architecture compiles' "$scripts/cross.sh"
 	check 'every patch builds, and boots where it changes something' "$scripts/bisect.sh"
 	check 'the mutants are seen' "$scripts/check-mutants.sh"
-	check "the kernel tree's own selftests say the same" "$scripts/tree-selftests.sh" ;;
+	check "the kernel tree's own selftests say the same" "$scripts/tree-selftests.sh"
+	results_of 'tools.sh perf' tools
+	results_of 'tools.sh dump' tools ;;
 *)
 	check 'build x86_64 default' "$scripts/build-kernel.sh"
 	rm -f "$build"/debug.{output,status}

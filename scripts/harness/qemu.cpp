@@ -67,10 +67,10 @@ std::vector<std::string> operator+(std::vector<std::string> a, const std::vector
 const machine machines[] = {
 	{
 		"x86_64", "qemu-system-x86_64",
-		{ "-machine", "pc,memory-backend=ram", "-cpu", "max,la57=off",
+		{ "-machine", "pc,memory-backend=ram", "-cpu", "max,la57=off", "-device", "vmcoreinfo",
 		  "-device", "isa-debug-exit,iobase=0xf4,iosize=4" },
 		{ "-machine", "pc,memory-backend=ram", "-cpu", "host,la57=off,-arch-capabilities",
-		  "-device", "isa-debug-exit,iobase=0xf4,iosize=4" },
+		  "-device", "vmcoreinfo", "-device", "isa-debug-exit,iobase=0xf4,iosize=4" },
 		"virtio-serial-pci", "ttyS0", 0, true,
 	}, {
 		"arm64", "qemu-system-aarch64",
@@ -325,6 +325,16 @@ std::string qemu::monitor(const std::string &command)
 	if (!answer.starts_with(head))
 		return "";
 	return unescape(std::string_view(answer).substr(head.size()));
+}
+
+std::string qemu::dump(const std::string &path)
+{
+	stop();
+	const std::string answer = qmp_command(
+		"{\"execute\":\"dump-guest-memory\",\"arguments\":{\"paging\":false,"
+		"\"protocol\":\"file:" + path + "\"}}");
+	cont();
+	return answer.starts_with("{\"return\"") ? "" : answer.empty() ? "no answer" : answer;
 }
 
 std::optional<std::uint64_t> qemu::phys64(std::uint64_t address) const

@@ -60,6 +60,8 @@ public:
 	void cont();
 	/* A command of the human monitor; the text that it prints. */
 	std::string monitor(const std::string &command);
+	/* All memory into the file @path, as ELF, while the guest stands still. Return: what went wrong, or "". */
+	std::string dump(const std::string &path);
 
 	/* Every value of a system register, one for each CPU (arm64 only). */
 	std::vector<std::uint64_t> arm_register(const std::string &name);

@@ -9,6 +9,7 @@
  *
  *   alias LABEL     is any executable page writable now? Answers "# ..." lines
  *                   and then one line "ok ...", "not ok ..." or "skip REASON"
+ *   dump            all memory into DIR/memory.dump, an ELF file; answered "ok" or "not ok ..."
  *   note TEXT       kept in host.log; answered "ok"
  *   summary TEXT    printed after the table of tests; answered "ok"
  *
@@ -143,7 +144,7 @@ private:
 /* The other end of execmem.host. */
 class host_service {
 public:
-	host_service(qemu &guest, const settings &s) : guest(guest), arch(s.guest.arch),
+	host_service(qemu &guest, const settings &s) : guest(guest), arch(s.guest.arch), dir(s.guest.dir),
 		log(fopen((s.guest.dir + "/host.log").c_str(), "w")) {}
 	~host_service() { if (log) fclose(log); }
 
@@ -179,6 +180,13 @@ private:
 	void request(const std::string &line)
 	{
 		fprintf(log, "%s\n", line.c_str());
+		if (line == "dump") {
+			const std::string wrong = guest.dump(dir + "/memory.dump");
+
+			fflush(log);
+			answer(wrong.empty() ? "ok" : "not ok " + wrong);
+			return;
+		}
 		if (!line.starts_with("alias")) {
 			answer(line.starts_with("note ") || line.starts_with("summary ") ? "ok" :
 			       "not ok unknown request: " + line);
@@ -206,7 +214,7 @@ private:
 	}
 
 	qemu &guest;
-	const std::string arch;
+	const std::string arch, dir;
 	FILE *log;
 	std::string pending;
 };
