@@ -16,7 +16,7 @@ help:
 	@echo
 	@echo '  ARCH=x86_64|arm64|riscv64|s390x|ppc64le'
 	@echo '  FLAVOUR=default|nomodules|debug|inline|stock'
-	@echo '  TESTS=a,b             only these tests'
+	@echo '  TESTS=a,b:case        only these tests, of b only that case'
 	@echo '  BUILT=1               boot what the last run built; old: even if something has changed since'
 	@echo '  ACCEL=tcg|kvm|mttcg|icount   kvm is the fast one, on a machine of that ARCH'
 	@echo '  CPUS=N                how many processors the guest has'
@@ -45,11 +45,12 @@ help:
 	@echo
 	@echo 'Each script in scripts/ says with --help what it does.'
 
-list-tests:
-	@sed '/^#/d; s/ .*//' selftests/execmem/list
-
 run:
 	@scripts/run.sh
+
+# what there is to choose from, and the cases of what has been built
+list-tests:
+	@scripts/list-tests.sh
 
 run-tree-selftests:
 	@scripts/tree-selftests.sh

@@ -342,10 +342,12 @@ expect_error 'unknown test' "no 'sweet' in selftests/execmem/list" make -s -C "$
 echo '#!/bin/sh
 echo first; echo second' > "$work/some-test"
 chmod +x "$work/some-test"
-mkdir -p "$EXECMEM_BUILD/x86_64-default/tests"
-cp "$work/some-test" "$EXECMEM_BUILD/x86_64-default/tests/wx"
+mkdir -p "$work/tests"
+mv "$work/some-test" "$work/tests/wx"
+# shellcheck disable=SC2016
 expect_error 'unknown case' "TESTS=: no case 'sweet' in wx: it has first, second" \
-	env BUILT=1 ARCH=x86_64 FLAVOUR=default TESTS=kunit,wx:first:sweet "$scripts/run.sh"
+	env TESTS=kunit,wx:first:sweet bash -c '. "$0/common.sh"; check_tests "$top/selftests/execmem/list" "$1"' \
+	"$scripts" "$work/tests"
 expect_error 'unknown suite of the tree' "no 'sweet' in selftests/tree/list" \
 	make -s -C "$top" run-tree-selftests TESTS=sweet
 expect_error 'export without a tree' 'nothing to export' series export

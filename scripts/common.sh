@@ -143,13 +143,19 @@ check_tests() {
 # After check_arch; nothing where the compiler of the machine will do.
 cross_prefix() { [[ $machine = "$(uname -m)" ]] || echo "$triplet-"; }
 
+# What a kernel can be made of: not the selftests, which the last patch brings.
+kernel_files() {
+	{ git -C "$1" ls-tree HEAD; git -C "$1" ls-tree HEAD:tools 2> /dev/null; } |
+		grep -vE $'\t(tools|testing|MAINTAINERS)$'
+}
+
 # source_id DIRECTORY: what a kernel tree is at the moment, in a line for people:
 # build-kernel.sh leaves it beside the image, and BUILT=1 compares.
 source_id() {
 	local changes
 	printf 'Linux %s, %s patches, tree %s' \
 		"$(sed -n 's/^\(VERSION\|PATCHLEVEL\|SUBLEVEL\) = //p' "$1/Makefile" | paste -sd .)" \
-		"$(git -C "$1" rev-list --count base..HEAD)" "$(git -C "$1" rev-parse --short=12 'HEAD^{tree}')"
+		"$(git -C "$1" rev-list --count base..HEAD)" "$(kernel_files "$1" | sha256sum | cut -c 1-12)"
 	changes=$(git -C "$1" status --porcelain)
 	[[ ! $changes ]] ||
 		printf ' and changes %s' "$({ echo "$changes"; git -C "$1" diff HEAD; } | sha256sum | cut -c 1-12)"

@@ -74,6 +74,6 @@ int main()
 		{ "after_boot", [] { return ask("boot"); } },
 		{ "planted_alias_is_seen", planted_alias_is_seen },
 		{ "under_load", under_load },
-		{ "after_unload", after_unload },
+		{ "after_unload", after_unload, "under_load" },
 	});
 }

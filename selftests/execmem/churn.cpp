@@ -234,13 +234,8 @@ static result churn_livepatches(random_numbers &)
 
 static result churn_kprobes(random_numbers &rnd)
 {
-	std::vector<unsigned int> offsets;
-	const auto starts = instructions("execmem_clone_000:execmem_clone_work", 80);
+	const std::vector<unsigned int> offsets = offsets_to_try("execmem_clone_000:execmem_clone_work", 80);
 	size_t rounds = 0, set = 0;
-
-	for (unsigned int off = 4; off < 80; off++)
-		if (!starts || starts->count(off))
-			offsets.push_back(off);
 	std::vector<std::unique_ptr<kprobe_event>> live;
 	for (; time_is_left() || (set < enough && rounds < 200); rounds++) {
 		unsigned int clone = below(rnd, 10), off = offsets[below(rnd, offsets.size())];

@@ -238,36 +238,23 @@ static result kprobe_slots()
 	/* At least 20 places in each. */
 	module_clones clones(std::max<size_t>(how_often() / 20 + 1, 10));
 	CHECK(!clones.err, "clones: %s", strerror(-clones.err));
-	std::vector<std::string> made;
+	kprobe_set probes("execmem_slots");
 	auto probe = [&] {
-		for (const std::string &clone : clones.names) {
-			const auto starts = instructions(clone + ":execmem_clone_work", 80);
-
-			for (int off = 4; off < 80; off++)
-				if ((!starts || starts->count(off)) &&
-				    !append(tracefs("kprobe_events"),
-					    format("p:execmem_slots/%s_%d %s:execmem_clone_work+%d\n", clone.c_str(),
-						   off, clone.c_str(), off)))
-					made.push_back(format("-:execmem_slots/%s_%d\n", clone.c_str(), off));
-		}
-	};
-	auto remove = [&] {
-		for (const std::string &m : made)
-			append(tracefs("kprobe_events"), m);
-		made.clear();
+		for (const std::string &clone : clones.names)
+			probes.fill(clone + ":execmem_clone_work");
 	};
 	probe();
-	remove();
+	probes.remove();
 	settle();
 	count->begin();
 	probe();
 	figures in = count->end();
-	size_t n = made.size();
+	const size_t n = probes.size();
 	/* 256 slots are in a page, one of which may be there. */
 	const size_t pages = (n - 1) / 256;
 	CHECK(n >= how_often() && pages > 0, "only %zu probes", n);
 	count->begin();
-	remove();
+	probes.remove();
 	TRY(freed("kprobe off", "kprobes", pages));
 	figures out = count->end();
 	result r = judge("kprobe on", n, in, pages, 0);

@@ -15,7 +15,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -291,18 +290,6 @@ static result fault_bpf()
 		       [] { return keep_prog(bpf_prog_load(insns)); }, close_prog });
 }
 
-/* The pool's largest free area for what comes and goes, in bytes, as it says itself. */
-static std::optional<u64> largest_free()
-{
-	for (const std::string &line : split(read_if_there(debugfs("execmem")))) {
-		std::vector<std::string> w = words(line);
-
-		if (w.size() == 9 && w[0] == "pool" && w[5] == "largest-free")
-			return strtoull(w[6].c_str(), nullptr, 10);
-	}
-	return std::nullopt;
-}
-
 /* Programs that fill the pool, so that there is no room for one more. */
 struct full_pool {
 	static constexpr unsigned int len = 300;
@@ -320,15 +307,14 @@ struct full_pool {
 		/* Programs are freed some time after they are closed. */
 		return wait_for(5000, [&] {
 			give_back();
-			return *largest_free() <= size / 2;
+			return pool_list().largest_free <= size / 2;
 		});
 	}
 
 	result make()
 	{
 		TRY(need_jit());
-		if (!largest_free() || kernel_parameter("execmem") == "off")
-			return skip("there is no pool");
+		TRY(need_pool());
 
 		rlimit files { 8192, 8192 };
 		CHECK(!setrlimit(RLIMIT_NOFILE, &files), "RLIMIT_NOFILE: %s", strerror(errno));
@@ -337,7 +323,7 @@ struct full_pool {
 		size = bpf_images(first.fd).at(0).len;
 		first = unique_fd();
 		give_back();
-		for (u64 room = 0; fill.size() < 5000 && (room = *largest_free()) > size / 2; ) {
+		for (u64 room = 0; fill.size() < 5000 && (room = pool_list().largest_free) > size / 2; ) {
 			unsigned int n = std::min<u64>(room / (size / len) / 2, 8000);
 
 			fill.emplace_back(bpf_prog_load(bpf_return_large(1, std::max(n, len / 3))));
@@ -345,7 +331,7 @@ struct full_pool {
 			give_back();
 		}
 		diag("%zu programs, and %llu bytes free in one piece", fill.size(),
-		     (unsigned long long)*largest_free());
+		     (unsigned long long)pool_list().largest_free);
 		CHECK(no_room(), "%zu programs do not fill the pool", fill.size());
 		return pass();
 	}

@@ -214,12 +214,12 @@ int main()
 {
 	int ret = run_cases({
 		{ "calls_work", calls_work },
-		{ "thunks_are_used", thunks_are_used },
-		{ "no_wx_while_loading", no_wx_while_loading },
-		{ "thunks_are_rox", thunks_are_rox },
-		{ "thunks_are_placed", thunks_are_placed },
-		{ "gone_after_unload", gone_after_unload },
-		{ "counted", counted },
+		{ "thunks_are_used", thunks_are_used, "calls_work" },
+		{ "no_wx_while_loading", no_wx_while_loading, "calls_work" },
+		{ "thunks_are_rox", thunks_are_rox, "thunks_are_used" },
+		{ "thunks_are_placed", thunks_are_placed, "thunks_are_used" },
+		{ "gone_after_unload", gone_after_unload, "thunks_are_used" },
+		{ "counted", counted, "thunks_are_used" },
 	});
 
 	its.reset();

@@ -13,6 +13,7 @@
 
 #include "arch.hpp"
 #include "bpf.hpp"
+#include "elf.hpp"
 #include "kallsyms.hpp"
 #include "kcore.hpp"
 #include "ktap.hpp"
@@ -100,15 +101,10 @@ static result bpf_program()
 
 		/* The machine code, as bpf(2) gives it. */
 		std::string code(65536, '\0');
-		bpf_prog_info info;
-		union bpf_attr attr = bpf_zero();
-		memset(&info, 0, sizeof(info));
+		bpf_prog_info info { };
 		info.jited_prog_insns = ptr(code.data());
 		info.jited_prog_len = code.size();
-		attr.info.bpf_fd = p.fd;
-		attr.info.info_len = sizeof(info);
-		attr.info.info = ptr(&info);
-		CHECK(!sys_bpf(BPF_OBJ_GET_INFO_BY_FD, attr) && info.jited_prog_len, "no machine code");
+		CHECK(!bpf_info(p.fd, info) && info.jited_prog_len, "no machine code");
 		code.resize(info.jited_prog_len);
 
 		std::vector<bpf_image> images = bpf_images(p.fd);
@@ -158,18 +154,11 @@ static result module_memory()
  */
 static u64 end_of_code(const std::string &module)
 {
-	std::string image = read_or_fail(module_path(module));
-	Elf64_Ehdr eh;
+	const elf_file file(read_or_fail(module_path(module)));
 	u64 last = 0, end = 0;
 
-	if (image.size() < sizeof(eh))
-		return 0;
-	memcpy(&eh, image.data(), sizeof(eh));
-	std::vector<Elf64_Shdr> sections(eh.e_shnum);
-	memcpy(sections.data(), image.data() + eh.e_shoff, sections.size() * sizeof(sections[0]));
-	const char *names = image.data() + sections[eh.e_shstrndx].sh_offset;
-	for (const Elf64_Shdr &s : sections) {
-		std::string name = names + s.sh_name;
+	for (const Elf64_Shdr &s : file.sections) {
+		const std::string name = file.name(s);
 
 		if (!(s.sh_flags & SHF_ALLOC) || !(s.sh_flags & SHF_EXECINSTR) || name.starts_with(".init"))
 			continue;

@@ -200,31 +200,22 @@ static result many_slots()
 	optimisation(false);
 	module_clones clones(100);
 	CHECK(!clones.err, "clones: %s", strerror(-clones.err));
-	size_t nr = 0, pages = 0;
-	defer restore([] {
-		remove_kprobe_events("execmem_many");
-		optimisation(true);
-	});
+	size_t pages = 0;
+	kprobe_set probes("execmem_many");
+	defer restore([] { optimisation(true); });
 
 	for (size_t i = 0; i < clones.names.size() && pages < 2; i++) {
-		const auto starts = instructions(clones.names[i] + ":execmem_clone_work", 80);
-
-		for (int off = 4; off < 80; off += arch == arch_id::arm64 || arch == arch_id::powerpc ? 4 : 1) {
-			if (starts && !starts->count(off))
-				continue;
-			if (!append(tracefs("kprobe_events"), format("p:execmem_many/p%zu %s:execmem_clone_work+%d\n",
-								     nr, clones.names[i].c_str(), off)))
-				nr++;
-		}
+		probes.fill(clones.names[i] + ":execmem_clone_work");
 		if (i % 8 == 7)
 			pages = kallsyms().with_prefix("kprobe_insn_page").size();
 	}
+	const size_t nr = probes.size();
 	diag("%zu probes, %zu slot pages in kallsyms", nr, pages);
 	CHECK(nr >= 200, "only %zu probes could be placed", nr);
 	/* A large page holds more slots than there are places for probes here. */
 	const size_t want = page_size() > 4096 ? 1 : 2;
 	CHECK(pages >= want || arch == arch_id::other, "%zu slot pages for %zu probes", pages, nr);
-	CHECK(!remove_kprobe_events("execmem_many"), "cannot remove the probes");
+	CHECK(!probes.remove(), "cannot remove the probes");
 	int err = clones.unload();
 	CHECK(!err, "unload: %s", strerror(-err));
 	return pass();

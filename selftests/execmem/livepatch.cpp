@@ -11,6 +11,7 @@
 #include <elf.h>
 
 #include "arch.hpp"
+#include "elf.hpp"
 #include "ktap.hpp"
 #include "livepatch.hpp"
 #include "modules.hpp"
@@ -92,17 +93,8 @@ static result patch_coming_module()
  * relocations move to a section .klp.rela.OBJECT.SECTION. New tables go to the
  * end of the file. Documentation/livepatch/module-elf-format.rst has the format.
  */
-class late_module {
-	std::vector<Elf64_Shdr> sections;
+class late_module : public elf_file {
 	std::string names;	/* of the sections */
-
-	template <typename T> std::vector<T> table(const Elf64_Shdr &s) const
-	{
-		std::vector<T> v(s.sh_size / sizeof(T));
-
-		memcpy(v.data(), image.data() + s.sh_offset, v.size() * sizeof(T));
-		return v;
-	}
 
 	/* Puts @bytes at the end of the file, as the contents of @s. */
 	void put(Elf64_Shdr &s, const void *bytes, size_t size)
@@ -113,27 +105,16 @@ class late_module {
 		image.append(static_cast<const char *>(bytes), size);
 	}
 
-	std::string bytes(const Elf64_Shdr &s) const { return image.substr(s.sh_offset, s.sh_size); }
-
 public:
-	std::string image;
 	std::vector<std::string> made;	/* names of the new sections */
 
-	late_module(std::string file, const std::string &object) : image(std::move(file))
+	late_module(std::string file, const std::string &object) : elf_file(std::move(file))
 	{
 		const std::string mark = "execmem_late_";
-		Elf64_Ehdr eh;
 
-		if (image.size() < sizeof(eh))
+		if (sections.empty())
 			return;
-		memcpy(&eh, image.data(), sizeof(eh));
-		if (memcmp(eh.e_ident, ELFMAG, SELFMAG) || eh.e_ident[EI_CLASS] != ELFCLASS64)
-			return;
-		Elf64_Shdr all { };
-		all.sh_offset = eh.e_shoff;
-		all.sh_size = eh.e_shnum * sizeof(Elf64_Shdr);
-		sections = table<Elf64_Shdr>(all);
-		names = bytes(sections[eh.e_shstrndx]);
+		names = bytes(sections[header.e_shstrndx]);
 
 		size_t symtab = 0;
 		while (symtab < sections.size() && sections[symtab].sh_type != SHT_SYMTAB)
@@ -180,11 +161,12 @@ public:
 			names += '\0';
 			made.push_back(name);
 		}
-		put(sections[eh.e_shstrndx], names.data(), names.size());
+		put(sections[header.e_shstrndx], names.data(), names.size());
+		Elf64_Shdr all { };
 		put(all, sections.data(), sections.size() * sizeof(sections[0]));
-		eh.e_shoff = all.sh_offset;
-		eh.e_shnum = sections.size();
-		memcpy(image.data(), &eh, sizeof(eh));
+		header.e_shoff = all.sh_offset;
+		header.e_shnum = sections.size();
+		memcpy(image.data(), &header, sizeof(header));
 	}
 };
 

@@ -38,6 +38,7 @@
 #include "proc.hpp"
 #include "run.hpp"
 #include "types.hpp"
+#include "vmallocinfo.hpp"
 
 /* What the list says agrees with itself and with the page tables. */
 static result listed()
@@ -171,15 +172,11 @@ struct reservations {
 
 	reservations()
 	{
-		for (const std::string &line : split(read_or_fail("/proc/vmallocinfo"))) {
-			std::vector<std::string> w = words(line);
-
-			if (w.size() < 3 || std::find(w.begin(), w.end(), "sparse") == w.end())
+		for (const vmalloc_area &a : vmallocinfo()) {
+			if (!a.sparse)
 				continue;
-			windows[strtoull(w[0].c_str(), nullptr, 16)] = strtoull(w[1].c_str(), nullptr, 10);
-			for (const std::string &word : w)
-				if (word.starts_with("pages="))
-					pages += atoll(word.c_str() + 6);
+			windows[a.addr] = a.size;
+			pages += a.pages;
 		}
 	}
 };
@@ -260,11 +257,7 @@ static result density()
 	settle();
 	pool_list before;
 	std::vector<unique_fd> progs, tracers;
-	std::vector<std::string> probes;
-	defer remove([&] {
-		for (const std::string &p : probes)
-			append(tracefs("kprobe_events"), p);
-	});
+	kprobe_set probes("execmem_dense");
 
 	u64 rounded = 0;
 	for (size_t i = 0; i < nr_progs; i++) {
@@ -281,18 +274,8 @@ static result density()
 		bpf += a->size;
 	}
 
-	for (const std::string &clone : clones.names) {
-		const auto starts = instructions(clone + ":execmem_clone_work", 80);
-
-		for (int off = 4; off < 80 && probes.size() < nr_kprobes; off++) {
-			std::string name = format("execmem_dense/%s_%d", clone.c_str(), off);
-
-			if ((!starts || starts->count(off)) &&
-			    !append(tracefs("kprobe_events"), format("p:%s %s:execmem_clone_work+%d\n", name.c_str(),
-								     clone.c_str(), off)))
-				probes.push_back("-:" + name + "\n");
-		}
-	}
+	for (const std::string &clone : clones.names)
+		probes.fill(clone + ":execmem_clone_work", nr_kprobes);
 	std::vector<unique_fd> links = trampolines(nr_trampolines, tracers);
 	CHECK(probes.size() == nr_kprobes, "only %zu kprobes", probes.size());
 	CHECK(links.size() == nr_trampolines, "only %zu trampolines", links.size());

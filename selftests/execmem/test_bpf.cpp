@@ -80,7 +80,7 @@ int main()
 {
 	return run_cases({
 		{ "runs", runs },
-		{ "none_failed", none_failed },
-		{ "jited", jited },
+		{ "none_failed", none_failed, "runs" },
+		{ "jited", jited, "runs" },
 	});
 }

@@ -123,6 +123,6 @@ int main()
 		{ "after_boot", [] { return tell_and_judge("after boot"); } },
 		{ "planted_page_is_seen", planted_page_is_seen },
 		{ "under_load", under_load },
-		{ "after_unload", after_unload },
+		{ "after_unload", after_unload, "under_load" },
 	});
 }

@@ -140,7 +140,7 @@ int main()
 		{ "missed_calls_are_counted", missed_calls_are_counted },
 		{ "load", under_load },
 		{ "growth", under_growth },
-		{ "unload", under_unload },
+		{ "unload", under_unload, "load" },
 	});
 
 	load.reset();

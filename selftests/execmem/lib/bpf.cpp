@@ -138,22 +138,27 @@ int bpf_run(int fd, u32 *retval, u32 repeat)
 	return r;
 }
 
+int bpf_info(int fd, bpf_prog_info &info)
+{
+	union bpf_attr attr = bpf_zero();
+
+	attr.info.bpf_fd = fd;
+	attr.info.info_len = sizeof(info);
+	attr.info.info = ptr(&info);
+	return sys_bpf(BPF_OBJ_GET_INFO_BY_FD, attr);
+}
+
 std::vector<bpf_image> bpf_images(int fd)
 {
 	std::vector<bpf_image> v;
 	u64 ksyms[64] = { };
 	u32 lens[64] = { };
-	bpf_prog_info info;
-	union bpf_attr attr = bpf_zero();
+	bpf_prog_info info { };
 
-	memset(&info, 0, sizeof(info));
 	info.nr_jited_ksyms = info.nr_jited_func_lens = 64;
 	info.jited_ksyms = ptr(ksyms);
 	info.jited_func_lens = ptr(lens);
-	attr.info.bpf_fd = fd;
-	attr.info.info_len = sizeof(info);
-	attr.info.info = ptr(&info);
-	if (sys_bpf(BPF_OBJ_GET_INFO_BY_FD, attr) || !info.jited_prog_len)
+	if (bpf_info(fd, info) || !info.jited_prog_len)
 		return v;
 	for (u32 i = 0; i < std::min(info.nr_jited_ksyms, 64u); i++)
 		v.push_back({ ksyms[i], lens[i] });
@@ -162,27 +167,17 @@ std::vector<bpf_image> bpf_images(int fd)
 
 u32 bpf_prog_id(int fd)
 {
-	bpf_prog_info info;
-	union bpf_attr attr = bpf_zero();
+	bpf_prog_info info { };
 
-	memset(&info, 0, sizeof(info));
-	attr.info.bpf_fd = fd;
-	attr.info.info_len = sizeof(info);
-	attr.info.info = ptr(&info);
-	return sys_bpf(BPF_OBJ_GET_INFO_BY_FD, attr) ? 0 : info.id;
+	return bpf_info(fd, info) ? 0 : info.id;
 }
 
 std::string bpf_ksym_name(int fd, const char *name)
 {
-	bpf_prog_info info;
-	union bpf_attr attr = bpf_zero();
+	bpf_prog_info info { };
 	std::string s = "bpf_prog_";
 
-	memset(&info, 0, sizeof(info));
-	attr.info.bpf_fd = fd;
-	attr.info.info_len = sizeof(info);
-	attr.info.info = ptr(&info);
-	if (sys_bpf(BPF_OBJ_GET_INFO_BY_FD, attr))
+	if (bpf_info(fd, info))
 		return "";
 	for (u8 b : info.tag)
 		s += format("%02x", b);

@@ -56,6 +56,9 @@ int bpf_map_lookup(int fd, const void *key, void *value);
  */
 int bpf_run(int fd, u32 *retval, u32 repeat = 1);
 
+/* What the kernel says of a program; buffers that @info names are filled. 0 or -errno. */
+int bpf_info(int fd, bpf_prog_info &info);
+
 struct bpf_image {
 	u64 addr;
 	u32 len;

@@ -11,34 +11,23 @@
 #include "modules.hpp"
 #include "pool.hpp"
 #include "proc.hpp"
+#include "vmallocinfo.hpp"
 
 footprint measure()
 {
 	footprint f;
-	size_t areas = 0;
 
-	for (const std::string &line : split(read_or_fail("/proc/vmallocinfo"))) {
-		/* START-END SIZE CALLER ... */
-		const std::vector<std::string> w = words(line);
-		char *end = nullptr;
-		const s64 size = w.size() < 3 ? 0 : strtoll(w[1].c_str(), &end, 10);
-
-		if (!line.starts_with("0x") || w.size() < 3 || *end)
-			throw cannot_read("/proc/vmallocinfo: cannot parse \"" + line + "\"");
-		areas++;
-		const std::string caller = w[2].substr(0, w[2].find('+'));
-		if (caller == "execmem_window_create")
+	for (const vmalloc_area &a : vmallocinfo()) {
+		if (a.caller == "execmem_window_create")
 			continue;
 		for (const char *key : { "module", "execmem", "bpf", "jit_", "insn", "kprobe", "ftrace",
 					 "tramp", "its_", "layout" }) {
-			if (caller.find(key) == caller.npos)
+			if (a.caller.find(key) == a.caller.npos)
 				continue;
-			f[caller] += size;
+			f[a.caller] += a.size;
 			break;
 		}
 	}
-	if (!areas)
-		throw cannot_read("/proc/vmallocinfo is empty");
 	for (const area &a : pool_list().areas)
 		if (a.where == "pool" && a.live())
 			f["pool: " + a.caller] += a.size;

@@ -143,6 +143,44 @@ std::optional<std::set<unsigned int>> instructions(const std::string &symbol, un
 	return starts;
 }
 
+std::vector<unsigned int> offsets_to_try(const std::string &symbol, unsigned int len)
+{
+	const unsigned int step = arch == arch_id::arm64 || arch == arch_id::powerpc ? 4 : 1;
+	const auto starts = instructions(symbol, len);
+	std::vector<unsigned int> offsets;
+
+	for (unsigned int off = 4; off < len; off += step)
+		if (!starts || starts->count(off))
+			offsets.push_back(off);
+	return offsets;
+}
+
+void kprobe_set::fill(const std::string &symbol, size_t most)
+{
+	for (unsigned int off : offsets_to_try(symbol, 80)) {
+		if (names.size() >= most)
+			return;
+		std::string name = format("%s/p%zu", group.c_str(), names.size());
+
+		if (!append(tracefs("kprobe_events"), format("p:%s %s+%u\n", name.c_str(), symbol.c_str(), off)))
+			names.push_back(std::move(name));
+	}
+}
+
+int kprobe_set::remove()
+{
+	int first = 0;
+
+	for (const std::string &name : names) {
+		int err = append(tracefs("kprobe_events"), "-:" + name + "\n");
+
+		if (err && !first)
+			first = err;
+	}
+	names.clear();
+	return first;
+}
+
 std::unique_ptr<kprobe_event> kprobe_inside(const std::string &name, const std::string &symbol,
 					    unsigned int first, unsigned int last)
 {

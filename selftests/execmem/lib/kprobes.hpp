@@ -65,6 +65,33 @@ int remove_kprobe_events(const std::string &group);
 std::optional<std::set<unsigned int>> instructions(const std::string &symbol, unsigned int len);
 
 /*
+ * Offsets behind the entry and below @len at which it is worth trying to set a
+ * kprobe on @symbol; which are those of instructions is for the kernel to say,
+ * but see instructions().
+ */
+std::vector<unsigned int> offsets_to_try(const std::string &symbol, unsigned int len);
+
+/* Kprobes that are set and not enabled, as many as a function takes, in a group of their own. */
+class kprobe_set {
+	std::string group;
+	std::vector<std::string> names;
+
+public:
+	explicit kprobe_set(const std::string &g) : group(g) { }
+	~kprobe_set() { remove(); }
+	kprobe_set(const kprobe_set &) = delete;
+	kprobe_set &operator=(const kprobe_set &) = delete;
+
+	/* In the first 80 bytes of @symbol, until there are @most. */
+	void fill(const std::string &symbol, size_t most = -1);
+
+	size_t size() const { return names.size(); }
+
+	/* 0 or the first -errno. */
+	int remove();
+};
+
+/*
  * An enabled kprobe behind the entry of @symbol: at the entry it would be
  * handled by ftrace and need no instruction slot.  Which offsets are
  * instruction boundaries is for the kernel to say.

@@ -18,6 +18,7 @@ pool_list::pool_list()
 		if (w.size() == 9 && w[0] == "pool") {
 			start = number(2);
 			idle = number(4);
+			largest_free = number(6);
 		} else if (w.size() == 12 && w[0] == "chunk" && w[3] == "ROX")
 			chunks.push_back({ number(1), number(2), number(5), number(7), number(9),
 					   number(11) });

@@ -27,7 +27,7 @@ struct pool_list {
 	std::string text;
 	std::vector<chunk> chunks;
 	std::vector<area> areas;
-	u64 start = 0, idle = 0;
+	u64 start = 0, idle = 0, largest_free = 0;
 
 	/* Empty where there is no such file; cannot_read where it says what nobody understands. */
 	pool_list();
