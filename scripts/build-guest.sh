@@ -70,7 +70,8 @@ pack() {
 		done < "$kernel/modules.order"
 		while read -r ko; do
 			modules+=("$ko")
-		done < <(find "$out/tests/mod" -name '*.ko' 2> /dev/null | LC_ALL=C sort)
+		done < <(find "$out/tests/obj/mod" -name 'execmem_*.ko' | LC_ALL=C sort)
+		[[ ${modules[-1]:-} = "$out/tests/obj/mod/"* ]] || die "no modules of the tests in ${out#"$top"/}/tests/obj/mod"
 		for ko in "${modules[@]}"; do
 			# the kernel knows a module by its name with underscores
 			name=$(basename "$ko" | tr - _)

@@ -300,6 +300,28 @@ for name in "${wanted[@]}"; do
 done
 ((${#wanted[@]})) || mapfile -t wanted < <(names)
 
+finish() {
+	echo
+	printf '%s\n' "${results[@]}"
+	printf 'read, not compiled: %s\n' "$read_only"
+	printf '%d passed, %d failed\n' "$passed" "$failed"
+	((failed == 0 && passed > 0))
+}
+
+# A target without its compiler has failed: nobody reads what was left out.
+passed=0 failed=0 results=()
+while read -r name arch prefix _; do
+	[[ $name && " ${wanted[*]} " = *" $name "* ]] || continue
+	package=gcc-${prefix%-}
+	[[ $prefix != x86_64-linux-gnu- || $(uname -m) != x86_64 ]] || package=gcc
+	command -v "${prefix}gcc" > /dev/null || ARCH=x86_64 "$scripts/host-setup.sh" "$package=${prefix}gcc" || true
+	command -v "${prefix}gcc" > /dev/null || {
+		failed=$((failed + 1))
+		results+=("FAIL $name: no ${prefix}gcc, and package $package cannot be installed")
+	}
+done <<< "$targets"
+((failed < ${#wanted[@]})) || { finish; exit 1; }
+
 lock cross
 mkdir -p "$build/cross"
 ARCH=x86_64 "$scripts/host-setup.sh"
@@ -311,19 +333,10 @@ clean=yes
 [[ -z $(git -C "$tree" status --porcelain | head -n 1) ]] || clean=''
 touched=$(git -C "$tree" diff --name-only --diff-filter=d base)
 
-passed=0 failed=0 results=() compiled=()
+compiled=()
 while read -r name arch prefix defconfig options; do
 	[[ $name && " ${wanted[*]} " = *" $name "* ]] || continue
-	package=gcc-${prefix%-}
-	[[ $prefix != x86_64-linux-gnu- || $(uname -m) != x86_64 ]] || package=gcc
-	if ! command -v "${prefix}gcc" > /dev/null; then
-		ARCH=x86_64 "$scripts/host-setup.sh" "$package=${prefix}gcc" || true
-	fi
-	if ! command -v "${prefix}gcc" > /dev/null; then
-		failed=$((failed + 1))
-		results+=("FAIL $name: no ${prefix}gcc, and package $package cannot be installed")
-		continue
-	fi
+	command -v "${prefix}gcc" > /dev/null || continue
 	verdict=PASS counts=()
 	for modules in y n; do
 		# shellcheck disable=SC2086
@@ -362,8 +375,4 @@ if ((failed == 0 && passed > 0)) && [[ $# = 0 ]]; then
 	done <<< "$touched"
 fi
 
-echo
-printf '%s\n' "${results[@]}"
-printf 'read, not compiled: %s\n' "$read_only"
-printf '%d passed, %d failed\n' "$passed" "$failed"
-((failed == 0 && passed > 0))
+finish
