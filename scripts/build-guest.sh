@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Builds what runs beside the kernel: run-guest (host), init and the tests
 # (guest), and packs build/ARCH-FLAVOUR/initrd: /init, /tests, /modules.
+#
+# usage: build-guest.sh [host]   host: run-guest and its like only
+#
 # MODULE_BTF=no leaves out the type information of modules, which fits only the
 # very image that they were built with.
 
@@ -16,13 +19,14 @@ kernel=$out/kernel
 prefix=$(cross_prefix)
 harness=$top/scripts/harness
 selftests=$top/selftests/execmem
-flags=(-std=c++20 -O2 -Wall -Wextra -Werror)
+# splats.hpp is there: the tests are complete without the harness
+flags=(-std=c++20 -O2 -Wall -Wextra -Werror -I "$selftests/lib")
 
 # compile OUTPUT COMPILER FLAG... SOURCE...: only when a source is newer
 compile() {
 	local output=$1
 	shift
-	if [[ -e $output && -z $(find "$harness" -maxdepth 1 -newer "$output" -name '*.[ch]*') ]]; then
+	if [[ -e $output && -z $(find "$harness" "$selftests/lib" -maxdepth 1 -newer "$output" -name '*.[ch]*') ]]; then
 		return 0
 	fi
 	"$@" -o "$output.new" || die "${output#"$top"/} does not compile"
@@ -54,14 +58,10 @@ pack() {
 	mkdir -p "$stage/tests" "$stage/modules" "$out/tests"
 	compile "$out/init" "${prefix}g++" "${flags[@]}" -static -s "$harness/init.cpp"
 
-	if [[ -e $selftests/Makefile ]]; then
-		run_logged "$out/tests.log" 'selftests' make -C "$selftests" -j "$(nproc)" \
-			KSFT="$source/tools/testing/selftests" KDIR="$kernel" OUTPUT="$out/tests" \
-			ARCH="$karch" CROSS_COMPILE="$prefix" all
-		cp "$selftests/list" "$stage/tests/list"
-	else
-		: > "$stage/tests/list"
-	fi
+	run_logged "$out/tests.log" 'selftests' make -C "$selftests" -j "$(nproc)" \
+		KSFT="$source/tools/testing/selftests" KDIR="$kernel" OUTPUT="$out/tests" \
+		ARCH="$karch" CROSS_COMPILE="$prefix" all
+	cp "$selftests/list" "$stage/tests/list"
 	find "$out/tests" -maxdepth 1 -type f -perm -u+x ! -name '*.ko' -exec cp -t "$stage/tests" {} +
 
 	if [[ -e $kernel/modules.order ]]; then
@@ -87,12 +87,12 @@ pack() {
 	} > "$list"
 	"$kernel/usr/gen_init_cpio" "$list" > "$out/initrd.new" || die 'the initramfs could not be written'
 	mv "$out/initrd.new" "$out/initrd"
+	guest_id > "$out/initrd.from"
 	rm -rf "$stage"
 }
 
-if [[ ${1:-} = host ]]; then
-	host_tools
-else
-	host_tools
-	pack
-fi
+arguments host -- "$@"
+# a guest without tests has nothing to say against any kernel
+[[ -e $selftests/Makefile && -s $selftests/list ]] || die "there are no tests in ${selftests#"$top"/}"
+host_tools
+[[ ${1:-} = host ]] || pack

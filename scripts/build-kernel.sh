@@ -5,6 +5,7 @@
 # tree-stock: out of the pristine base).
 
 . "$(dirname "$0")/common.sh"
+arguments -- "$@"
 check_arch
 check_flavour
 
@@ -80,12 +81,15 @@ lock "$ARCH-$FLAVOUR"
 configure
 begin=$SECONDS
 title="kernel $ARCH-$FLAVOUR"
-rm -f "$out/vmlinuz"
+rm -f "$out/vmlinuz" "$out/vmlinuz.from"
 targets=("${image##*/}")
 # IMAGE_ONLY=1: of a mutant, whose guest has the modules already
 [[ ${IMAGE_ONLY:-} ]] || ! grep -q '^CONFIG_MODULES=y' "$kernel/.config" || targets+=(modules)
+from=$(source_id "$source")
 say "$title: building $(sed -n 's/^\(VERSION\|PATCHLEVEL\|SUBLEVEL\) = //p' "$source/Makefile" | paste -sd .)"
 run_logged "$out/build.log" "$title" make "${make_args[@]}" "${targets[@]}"
+# read before, for what changes while make runs
+echo "$from" > "$out/vmlinuz.from"
 ln -sf "kernel/$image" "$out/vmlinuz"
 say "$title: built in $((SECONDS - begin)) s"
 if grep -q 'warning: ' "$out/build.log"; then

@@ -6,6 +6,7 @@
 # Prints "ok NAME" or "not ok NAME: reason" for each.
 
 . "$(dirname "$0")/common.sh"
+arguments -- "$@"
 cocci=$top/coccinelle
 
 if ! command -v spatch > /dev/null; then

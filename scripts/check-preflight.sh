@@ -8,6 +8,7 @@
 # Prints "ok NAME" or "not ok NAME: reason" for each.
 
 . "$(dirname "$0")/common.sh"
+arguments -- "$@"
 unset TESTS APPEND EXTRA_CONFIG TO V
 scripts=$top/scripts
 [[ -e $tree/scripts/checkpatch.pl ]] || die 'there is no build/linux-6.1.y to take the tools from: make series'
@@ -42,7 +43,9 @@ small_kernel() {
 		mkdir -p "$1/$dir"
 		: > "$1/$dir/.keep"
 	done
-	cp "$kernel_tools"/{checkpatch.pl,get_maintainer.pl,kernel-doc,coccicheck,spelling.txt,const_structs.checkpatch} "$1/scripts"
+	cp "$kernel_tools"/{checkpatch.pl,spdxcheck.py,get_maintainer.pl,kernel-doc,coccicheck} "$1/scripts"
+	cp "$kernel_tools"/{spelling.txt,const_structs.checkpatch} "$1/scripts"
+	cp -r "$kernel_tools/../LICENSES" "$1"
 	cp "$kernel_tools/kconfig/merge_config.sh" "$1/scripts/kconfig"
 	mkdir -p "$1/scripts/coccinelle/misc"
 	cp "$kernel_tools/coccinelle/misc/semicolon.cocci" "$1/scripts/coccinelle/misc"
@@ -239,6 +242,11 @@ finish_series
 passes 'what the base has, at another line'
 
 again
+sed -i '1s/GPL-2.0/GPL-9.0/' "$linux/mm/two.c"
+commit 'mm: another licence'
+finish_series
+refuses 'a licence that there is not' "0002-.*: SPDX_LICENSE_TAG: .*'SPDX-License-Identifier: GPL-9.0' is not supported"
+
 echo 'static inline int cpu_f(void) { return 1; }' | append arch/x86/kernel/cpu.c 'fixup! mm: give back two'
 finish_series
 refuses 'a fixup! subject' '0002-fixup-.*: message: a fixup! that was not folded in'

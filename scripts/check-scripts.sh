@@ -8,13 +8,14 @@
 # Prints "ok NAME" or "not ok NAME" for each.
 
 . "$(dirname "$0")/common.sh"
+arguments -- "$@"
 unset BASE TESTS APPEND EXTRA_CONFIG
 scripts=$top/scripts
 mkdir -p "$build"
 work=$(mktemp -d "$build/.check.XXXXXX")
 # shellcheck disable=SC2064
 trap "rm -rf '$work'" EXIT
-export EXECMEM_BUILD=$work/build EXECMEM_PATCHES=$work/patches
+export EXECMEM_BUILD=$work/build EXECMEM_PATCHES=$work/patches EXECMEM_SELFTESTS=$work/none
 bad=0
 
 g() { git -C "$EXECMEM_BUILD/linux-6.1.y" -c user.name=test -c user.email=test@localhost "$@"; }
@@ -73,6 +74,62 @@ why=''
 [[ $(MAKEFLAGS=' -- ARCH=other' bash -c ". '$scripts/common.sh'; printenv MAKEFLAGS") != *other* ]] ||
 	why='ARCH=... of make run gets to the make of the kernel'
 result 'variables of make stay with it' "$why"
+
+# --- what a script is asked -------------------------------------------------------
+# Help is the comment above the script; what is not known starts nothing, for some of
+# them take an hour. Neither leaves a directory.
+for script in "$scripts"/*.sh; do
+	name=${script##*/}
+	[[ $name != common.sh && $name != objects.sh ]] || continue
+	why='' status=0
+	second=$(sed -n 3p "$script")
+	rm -rf "$EXECMEM_BUILD"
+	timeout 20 "$script" --help > "$work/out" 2> "$work/err" < /dev/null || status=$?
+	((status == 0)) || why="--help: exit status $status"
+	[[ $(head -n 1 "$work/out") = "${second#\# }" ]] || why="--help says: $(head -n 1 "$work/out")"
+	status=0
+	timeout 20 "$script" sweet > "$work/out" 2> "$work/err" < /dev/null || status=$?
+	((status == 2)) || why="'sweet': exit status $status"
+	grep -q "sweet\|^$name: .*?$" <(head -n 1 "$work/err") || why="'sweet': says $(head -n 1 "$work/err")"
+	grep -qxF -- "${second#\# }" "$work/err" || why="'sweet': does not say what it knows"
+	[[ ! -e $EXECMEM_BUILD && ! -s $work/out ]] || why='has begun with something'
+	result "$name knows --help, and no 'sweet'" "$why"
+done
+
+# --- why something failed --------------------------------------------------------
+cat > "$work/log" <<'END'
+  CC      lib/error-inject.o
+  CC [M]  fs/failed.o
+  CC      mm/a.o
+mm/a.c: In function 'a':
+mm/a.c:3:2: error: expected ';' before '}' token
+    3 | }
+make[2]: *** [scripts/Makefile.build:250: mm/a.o] Error 1
+END
+why=$(bash -c ". '$scripts/common.sh'; why_failed '$work/log'")
+[[ $why != "mm/a.c:3:2: error: "* || $why = *inject* ]] || why=''
+result 'the excerpt of a log begins with the first error' "$why"
+printf '  CC      lib/error-inject.o\n  LD      vmlinux\nld: cannot find -lz\n' > "$work/log"
+why=$(bash -c ". '$scripts/common.sh'; why_failed '$work/log'")
+[[ $why != 'ld: cannot find -lz' ]] || why=''
+result 'a step of kbuild is not an error' "$why"
+
+# --- results of scripts ---------------------------------------------------------
+# tested COMMAND: what check.sh counts for a script that does that
+tested() {
+	mkdir -p "$work/fake"
+	printf '#!/bin/sh\n%s\n' "$1" > "$work/fake/some.sh"
+	chmod +x "$work/fake/some.sh"
+	bash -c "scripts=$work/fake"'
+		pass() { echo "pass $1"; }; fail() { echo "fail $1"; }; skip() { echo "skip $1"; }
+		eval "$(sed -n "/^results_of()/,/^}/p" "$0")"
+		results_of some.sh some' "$scripts/check.sh" | paste -sd ,
+}
+why=''
+[[ $(tested true) = 'fail some: some.sh has not tested anything' ]] || why="of nothing: $(tested true)"
+[[ $(tested 'echo ok a') = 'pass some: a' ]] || why="of a pass: $(tested 'echo ok a')"
+[[ $(tested 'echo ok a; exit 3') = 'pass some: a,fail some: some.sh ended with 3' ]] || why="of 3: $(tested 'echo ok a; exit 3')"
+result 'a script that has tested nothing has failed' "$why"
 
 # --- there and back -----------------------------------------------------------
 reset
@@ -143,6 +200,69 @@ g checkout -q base
 g am -q "$EXECMEM_PATCHES"/000[1-9]-*.patch > /dev/null 2>&1 || why='git am refuses them'
 [[ $(g rev-parse 'HEAD^{tree}') = "$tree_id" ]] || why='git am gives another tree'
 result 'git am takes the patches' "$why"
+
+# --- the last patch is selftests/execmem ------------------------------------------
+reset
+cp -r "$work/linux" "$work/linux.tests"
+mkdir -p "$work/linux.tests/tools/testing/selftests" "$work/selftests/execmem/lib"
+printf 'TARGETS += %s\n' exec filesystems > "$work/linux.tests/tools/testing/selftests/Makefile"
+printf 'EXECUTABLE MEMORY ALLOCATOR\nL:\tlinux-mm@kvack.org\nF:\tmm/a.c\n\nEXFAT\nF:\tfs/\n' > "$work/linux.tests/MAINTAINERS"
+git -C "$work/selftests" init -q
+printf 'selftests: execmem: add tests\n\nSome words.\n' > "$work/selftests/message"
+echo 'int main() { }' > "$work/selftests/execmem/wx.cpp"
+echo '/* shared */' > "$work/selftests/execmem/lib/ktap.hpp"
+echo '*.o' > "$work/selftests/execmem/.gitignore"
+touch "$work/selftests/execmem/wx.o"
+with_tests() { env BASE="$work/linux.tests" EXECMEM_SELFTESTS="$work/selftests" "$@"; }
+with_tests "$scripts/series.sh" apply > /dev/null
+sed -i 's/^7$/seven/' "$EXECMEM_BUILD/linux-6.1.y/mm/a.c"
+g commit -qam 'mm: call seven by its name' --date '2026-01-02 03:04:05 +0200'
+expect_error 'no patch adds the selftests' 'no patch adds .*make export' with_tests "$scripts/series.sh" selftests
+with_tests "$scripts/series.sh" export > /dev/null
+why=''
+with_tests "$scripts/series.sh" selftests > "$work/out" 2>&1 || why="$(cat "$work/out")"
+g checkout -q base
+g am -q "$EXECMEM_PATCHES"/000[1-9]-*.patch > /dev/null 2>&1 || why='git am refuses the patches'
+diff -r -x '*.o' "$work/selftests/execmem" "$EXECMEM_BUILD/linux-6.1.y/tools/testing/selftests/execmem" > /dev/null ||
+	why='the tree has other files'
+[[ ! -e $EXECMEM_BUILD/linux-6.1.y/tools/testing/selftests/execmem/wx.o ]] || why='a product is in the patch'
+[[ $(sed -n 2p "$EXECMEM_BUILD/linux-6.1.y/tools/testing/selftests/Makefile") = 'TARGETS += execmem' ]] ||
+	why='it is not in the list of targets'
+[[ $(sed -n 4p "$EXECMEM_BUILD/linux-6.1.y/MAINTAINERS") = F:$'\t'tools/testing/selftests/execmem/ ]] ||
+	why='it is not in MAINTAINERS'
+result 'the last patch brings the selftests' "$why"
+why=''
+rm -rf "$EXECMEM_BUILD"
+cp -r "$EXECMEM_PATCHES" "$work/patches.tests"
+with_tests "$scripts/series.sh" apply > /dev/null
+last=$(g rev-parse HEAD)
+with_tests "$scripts/series.sh" export > /dev/null
+[[ $(g rev-parse HEAD) = "$last" ]] || why='exported, it has another name'
+diff -r "$work/patches.tests" "$EXECMEM_PATCHES" > /dev/null || why='the patches differ'
+result 'it is made the same each time' "$why"
+echo 'int other;' >> "$work/selftests/execmem/wx.cpp"
+expect_error 'selftests changed and not exported' \
+	'last patch is not what selftests/execmem is, first in .*execmem/wx\.cpp \(make export\)' \
+	with_tests "$scripts/series.sh" selftests
+why=''
+with_tests "$scripts/series.sh" export > /dev/null
+with_tests "$scripts/series.sh" selftests > "$work/out" 2>&1 || why="$(cat "$work/out")"
+grep -q '^+int other;$' "$EXECMEM_PATCHES"/0002-*.patch || why='the patch has not changed'
+[[ $(find "$EXECMEM_PATCHES" -name '000[1-9]-*' | wc -l) = 2 ]] || why='there are not two patches'
+result 'an export takes what has changed' "$why"
+echo 'Other words.' >> "$work/selftests/message"
+expect_error 'the message changed and not exported' 'another message than selftests/message' \
+	with_tests "$scripts/series.sh" selftests
+with_tests "$scripts/series.sh" export > /dev/null
+echo 'int third;' >> "$EXECMEM_BUILD/linux-6.1.y/tools/testing/selftests/execmem/wx.cpp"
+g commit -qa --amend --no-edit
+expect_error 'the copy changed, and not the selftests' 'was changed: change selftests/execmem' \
+	with_tests "$scripts/series.sh" export
+g reset -q --hard "$(cat "$EXECMEM_BUILD/linux-6.1.y/.git/execmem-state.head")"
+sed -i 's/^9$/nine/' "$EXECMEM_BUILD/linux-6.1.y/kernel/b.c"
+g commit -qam 'kernel: the same for nine'
+expect_error 'a commit behind the selftests' "'selftests: execmem: add tests' is not the last commit" \
+	with_tests "$scripts/series.sh" export
 
 # --- patches that do not fit ----------------------------------------------------
 reset
@@ -219,6 +339,15 @@ result 'a wrong base leaves no tree' "$why"
 expect_error 'unknown ARCH' "unknown ARCH 'vax': x86_64, arm64, riscv64, s390x or ppc64le" make -s -C "$top" run ARCH=vax
 expect_error 'unknown FLAVOUR' "unknown FLAVOUR 'sweet'" make -s -C "$top" run FLAVOUR=sweet
 expect_error 'unknown test' "no 'sweet' in selftests/execmem/list" make -s -C "$top" run TESTS=wx,sweet
+echo '#!/bin/sh
+echo first; echo second' > "$work/some-test"
+chmod +x "$work/some-test"
+mkdir -p "$work/tests"
+mv "$work/some-test" "$work/tests/wx"
+# shellcheck disable=SC2016
+expect_error 'unknown case' "TESTS=: no case 'sweet' in wx: it has first, second" \
+	env TESTS=kunit,wx:first:sweet bash -c '. "$0/common.sh"; check_tests "$top/selftests/execmem/list" "$1"' \
+	"$scripts" "$work/tests"
 expect_error 'unknown suite of the tree' "no 'sweet' in selftests/tree/list" \
 	make -s -C "$top" run-tree-selftests TESTS=sweet
 expect_error 'export without a tree' 'nothing to export' series export
@@ -278,6 +407,116 @@ result 'compare: what to run again' "$why"
 : > "$work/empty.ktap"
 compared 'no results' 2 'empty.ktap: no such results, or none in them$' "$work/a" "$work/empty.ktap"
 
+# --- what make run boots ----------------------------------------------------------
+# A run-guest that only says how it was called.
+reset
+series apply > /dev/null
+guest=$EXECMEM_BUILD/x86_64-default
+mkdir -p "$EXECMEM_BUILD/host" "$guest"
+expect_error 'BUILT=1, and nothing is built' 'BUILT=1: nothing is built for x86_64-default' \
+	env BUILT=1 "$scripts/run.sh"
+# shellcheck disable=SC2016
+printf '#!/bin/sh\necho "called: $*"\n' > "$EXECMEM_BUILD/host/run-guest"
+chmod +x "$EXECMEM_BUILD/host/run-guest"
+touch "$guest/vmlinuz" "$guest/initrd"
+# boots WORD...: run.sh calls run-guest with all of these
+boots() {
+	local word
+	"$scripts/run.sh" > "$work/out" 2> "$work/err" || why="refused: $(head -n 1 "$work/err")"
+	for word; do
+		grep -q -- "^called: .*$word" "$work/out" || why="without $word: $(tail -n 1 "$work/out")"
+	done
+}
+stamp() { bash -c ". '$scripts/common.sh'; source_id '$EXECMEM_BUILD/linux-6.1.y' > $guest/vmlinuz.from
+	guest_id > $guest/initrd.from"; }
+# shellcheck disable=SC2317
+run_error() { env BUILT=1 "$scripts/run.sh" > "$work/out" 2>&1 || { tail -n 1 "$work/out" >&2; return 1; }; }
+expect_error 'BUILT=1 of nobody knows what' 'the kernel is not that of .*linux-6.1.y' run_error
+stamp
+why=''
+BUILT=1 boots '--flavour default' '--config .*x86_64-default/kernel/.config'
+grep -q 'was built from Linux 6\.1\.7, 0 patches, tree [0-9a-f]*$' "$work/out" || why="says $(head -n 1 "$work/out")"
+result 'BUILT=1 says what it boots' "$why"
+why=''
+BUILT=1 SLOW=3 boots '--slow 3' '--boot-timeout 360'
+BUILT=1 EXPECT=any boots '--expect any'
+result 'SLOW= and EXPECT= reach the guest' "$why"
+expect_error 'SLOW= is a number' "SLOW=much: not a number" env BUILT=1 SLOW=much "$scripts/run.sh"
+echo one >> "$EXECMEM_BUILD/linux-6.1.y/mm/a.c"
+expect_error 'BUILT=1 of a kernel before the last change' 'the kernel is not that of .*BUILT=old boots it' run_error
+why=''
+BUILT=old boots '--flavour default'
+result 'BUILT=old boots it nevertheless' "$why"
+stamp
+echo other > "$guest/initrd.from"
+expect_error 'BUILT=1 of tests before the last change' 'the tests or the harness have changed' run_error
+
+# --- where text has to come from ----------------------------------------------------
+# A QEMU that only leaves its arguments in qemu.log.
+host=$build/host/run-guest
+[[ -x $host ]] || EXECMEM_BUILD=$build "$scripts/build-guest.sh" host
+mkdir -p "$work/qemu" "$work/run"
+for tool in x86_64 aarch64; do
+	# shellcheck disable=SC2016
+	printf '#!/bin/sh\nprintf "%%s\\n" "$@"\n' > "$work/qemu/qemu-system-$tool"
+	chmod +x "$work/qemu/qemu-system-$tool"
+done
+touch "$work/some.config"
+# expects SOURCE ARCH FLAVOUR [PARAMETERS]
+expects() {
+	local got
+	PATH=$work/qemu:$PATH "$host" --arch "$2" --flavour "$3" --append "${4:-quiet}" --dir "$work/run" \
+		--tree "$work" --kernel x --initrd x --config "$work/some.config" > /dev/null 2>&1 || true
+	got=$(grep -o 'execmem\.expect=.*' "$work/run/qemu.log")
+	[[ $got = "execmem.expect=$1" ]] || why="$2 $3 ${4:-}: $got, not $1"
+}
+why=''
+expects pool x86_64 default
+expects pool x86_64 debug execmem=pools
+expects pool x86_64 nomodules
+expects pages x86_64 default execmem=pages
+expects pages x86_64 default 'nohugevmalloc quiet'
+expects off x86_64 default 'execmem=pages execmem=off'
+expects off x86_64 default 'nohugevmalloc execmem=off'
+expects off arm64 default
+expects off arm64 default execmem=pages
+expects stock x86_64 stock
+expects stock x86_64 tree-stock execmem=off
+result 'the guest is told where text has to come from' "$why"
+
+# --- complaints that a test provokes --------------------------------------------------
+# complains EXPECTED NUMBER LINE...: so many of the lines are not expected
+complains() {
+	local expected=$1 number=$2 got
+	shift 2
+	got=$(printf '%s\n' "$@" | "$host" --splats "$expected")
+	[[ $(grep -c . <<< "$got") = "$number" ]] || why="of '$*' not $number but: $got"
+}
+why=''
+complains '' 1 'WARNING: CPU: 0 PID: 1 at mm/a.c:3'
+complains 'at mm/a' 0 'WARNING: CPU: 0 PID: 1 at mm/a.c:3' 'Call Trace:'
+complains 'at mm/a' 1 'WARNING: CPU: 0 PID: 1 at mm/b.c:3'
+complains 'at mm/a' 1 'WARNING: CPU: 0 PID: 1 at mm/a.c:3' 'Call Trace:' 'Call Trace:'
+complains 'at mm/a' 1 'Call Trace:' 'WARNING: CPU: 0 PID: 1 at mm/a.c:3'
+complains 'allocation failure' 4 'x: page allocation failure: order:0' 'Call Trace:' 'UBSAN: shift' \
+	'rcu: INFO: rcu_sched' 'INFO: task x blocked for more than 120 s' 'ODEBUG: free active'
+complains '' 0 'Kernel command line: WARNING: this' 'nothing'
+result 'only the complaints that a test names are expected' "$why"
+
+# --- the rest of what is checked ------------------------------------------------------
+mkdir -p "$work/copy"
+cp -r "$scripts" "$work/copy/"
+expect_error 'a guest without tests' 'there are no tests in selftests/execmem' \
+	"$work/copy/scripts/build-guest.sh" host
+
+mkdir -p "$EXECMEM_BUILD"/{linux-6.1.y,linux-base,bases,cross,execmem=pages,x86_64-default,host}
+touch "$EXECMEM_BUILD/.lock-x"
+make -s -C "$top" clean
+why=''
+left=$(find "$EXECMEM_BUILD" -mindepth 1 -maxdepth 1 -printf '%f\n' | LC_ALL=C sort | paste -sd ' ')
+[[ $left = 'bases linux-6.1.y linux-base' ]] || why="leaves $left"
+result 'make clean leaves the trees alone, and only them' "$why"
+
 tools=$work/tools
 mkdir "$tools"
 for tool in bash env dirname basename date uname id sed grep cat mkdir; do
@@ -285,12 +524,27 @@ for tool in bash env dirname basename date uname id sed grep cat mkdir; do
 done
 expect_error 'a tool is missing and there is no apt' 'missing.*bison' \
 	env PATH="$tools" "$scripts/host-setup.sh"
+expect_error 'what checks the scripts and the series is installed, too' 'missing.* shellcheck sparse ' \
+	env PATH="$tools" "$scripts/host-setup.sh" all
 expect_error 'so is a package that was asked for' 'missing.*gcc-none' \
 	env PATH="$tools" "$scripts/host-setup.sh" gcc-none=none-gcc
 
 reset
 mkdir -p "$EXECMEM_BUILD/linux-6.1.y/include/config"
 expect_error 'a kernel tree that has been built in' 'mrproper' "$scripts/build-kernel.sh"
+
+# All commands of this machine but one compiler, and no way to install that.
+every=$work/every
+mkdir "$every"
+find /usr/bin /usr/sbin /bin -maxdepth 1 ! -type d ! -name 'arc-linux-gnu-*' ! -name 'apt-get' ! -name sudo -print0 |
+	xargs -0 ln -sft "$every"
+reset
+why='' status=0
+PATH=$every "$scripts/cross.sh" arc > "$work/out" 2>&1 || status=$?
+((status)) || why='exit status 0'
+[[ $(tail -n 1 "$work/out") = '0 passed, 1 failed' ]] || why="says $(tail -n 1 "$work/out")"
+grep -q '^FAIL arc: no arc-linux-gnu-gcc' "$work/out" || why="no reason: $(tail -n 4 "$work/out" | paste -sd '|')"
+result 'cross.sh without a compiler has failed' "$why"
 
 if unshare -rm true 2> /dev/null; then
 	reset
@@ -301,5 +555,7 @@ if unshare -rm true 2> /dev/null; then
 		env BASE="$work/linux" unshare -rm bash -c \
 		'mount -t tmpfs -o size=1M none "$EXECMEM_BUILD" && "$0" apply' "$scripts/series.sh"
 	rm "$work/linux/mm/large"
+else
+	echo 'skip the disk is full: unshare is not permitted here'
 fi
 exit "$bad"

@@ -7,6 +7,7 @@
 #                                the boots of make check
 
 . "$(dirname "$0")/common.sh"
+arguments quick long -- "$@"
 unset BASE TESTS APPEND EXTRA_CONFIG CPUS
 export ARCH=x86_64 FLAVOUR=default
 scripts=$top/scripts
@@ -60,18 +61,19 @@ golden_cases() {
 # --- scripts that say "ok NAME" or "not ok NAME: REASON" -------------------------
 # results_of SCRIPT LABEL; a script that ends badly without a "not ok" is one more failure
 results_of() {
-	local line bad=0
+	local line bad=0 results=0
 	exec 8< <("$scripts/$1" || echo "ended with $?")
 	while read -r line <&8; do
 		case $line in
-		'ok '*) pass "$2: ${line#ok }" ;;
-		'not ok '*) fail "$2: ${line#not ok }"; bad=1 ;;
-		'skip '*) skip "$2" "${line#skip }" ;;
+		'ok '*) results=1; pass "$2: ${line#ok }" ;;
+		'not ok '*) results=1 bad=1; fail "$2: ${line#not ok }" ;;
+		'skip '*) results=1; skip "$2" "${line#skip }" ;;
 		'ended with '*) ((bad)) || fail "$2: $1 $line" ;;
 		*) echo "$line" ;;
 		esac
 	done
 	exec 8<&-
+	((results)) || fail "$2: $1 has not tested anything"
 }
 
 # --- the series and the bases that the packages offer -------------------------
@@ -159,43 +161,40 @@ run() {
 	ARCH=$1 FLAVOUR=$2 TESTS=${3:-} "$scripts/run.sh"
 }
 
-# What a run has skipped: "test: reason", or "test: case: reason" where it did more.
-skipped() {
-	local dir
-	for dir in "$1" "$1"/boot-*; do
-		[[ -e $dir/result.ktap ]] || continue
-		awk '
-			/^  # Subtest: selftests: execmem: / { test = $NF; n = 0 }
-			/^  ok .* # SKIP / {
-				sub(/^  ok [0-9]+ (- )?/, ""); sub(/ *# SKIP /, ": ")
-				cases[n++] = test ": " $0
-			}
-			/^(not )?ok / {
-				if (sub(/ *# SKIP /, ": ")) {
-					sub(/^ok [0-9]+ selftests: execmem: /, "")
-					print
-				} else {
-					for (i = 0; i < n; i++)
-						print cases[i]
-				}
-				n = 0
-			}' "$dir/result.ktap"
-	done | LC_ALL=C sort -u
+# known_skips RUN RESULTS: those that check.skips has, and no others. What names an
+# option is not there: each run looks it up in the configuration of its kernel.
+known_skips() {
+	diff <(sed -n "s/^$1\t//p" "$scripts/check.skips" | LC_ALL=C sort -u) \
+		<("$build/host/run-guest" --skips "$2" | LC_ALL=C sort -u) >&2
 }
 
-# known_skips RUN RESULTS: those that check.skips has, and no others
-known_skips() { diff <(sed -n "s/^$1\t//p" "$scripts/check.skips" | LC_ALL=C sort -u) <(skipped "$2") >&2; }
+# known_cases RESULTS: the tests that ran had the cases that check.cases has of them
+known_cases() {
+	local ran
+	ran=$("$build/host/run-guest" --cases "$1")
+	[[ $ran ]] || { echo "no cases in $1" >&2; return 1; }
+	diff <(grep -E "^($(cut -d : -f 1 <<< "$ran" | paste -sd '|')):" "$scripts/check.cases" | LC_ALL=C sort) \
+		<(LC_ALL=C sort <<< "$ran") >&2
+}
 
-# check_run NAME RUN RESULTS COMMAND...: it is good, and what it skips is known
+# check_run NAME RUN RESULTS COMMAND...: it is good, what it skips is known, and no
+# case is lost
 check_run() {
 	local name=$1 run=$2 results=$3
 	shift 3
 	if keeping_output "$@"; then
 		pass "$name"
 		check "$name skips what is known" known_skips "$run" "$results"
+		check "$name has the cases that are known" known_cases "$results"
 	else
 		fail "$name" "$(why)"
 	fi
+}
+
+# Each test has its line in check.cases, and nothing else has one.
+cases_of_all_tests() {
+	diff <(sed '/^#/d; s/ .*//' "$top/selftests/execmem/list" | LC_ALL=C sort) \
+		<(sed '/^#/d; s/:.*//' "$scripts/check.cases" | LC_ALL=C sort) >&2
 }
 
 # What runs beside the guests of default, which seldom use more than one processor:
@@ -233,10 +232,10 @@ oracle_sees_red() {
 # What KASAN, lockdep, kmemleak and failures on demand add to. The others are in the
 # run of default, and in check-long here as well: alias, wx_time, placement, test_bpf,
 # report, counts, perf, and early, its and predictors, which want boots of their own.
-debug_tests=wx,modules,bpf,kprobes,ftrace,livepatch,errors,kcore,kunit,pool,churn,hibernate
+debug_tests=wx,modules,bpf,kprobes,ftrace,livepatch,refusals,faults,kcore,kunit,pool,churn,hibernate
 
 # What goes another way without CONFIG_MODULES; in check-long all that can run there.
-nomodules_tests=wx,placement,bpf,kprobes,ftrace,errors,kcore,kunit,counts,pool,early
+nomodules_tests=wx,placement,bpf,kprobes,ftrace,refusals,kcore,kunit,counts,pool,early
 
 # Those that depend on where text comes from.
 pool_tests=wx,bpf,kprobes,ftrace,kunit,counts,pool,perf,predictors
@@ -256,6 +255,12 @@ churn() {
 # What of lib/test_bpf.ko tests the JIT more than where its code lies.
 whole_test_bpf() {
 	ARCH=$1 FLAVOUR=default TESTS=test_bpf APPEND=execmem_test_bpf=whole RESULTS=$build/test_bpf-$1 "$scripts/run.sh"
+}
+
+# Each allocation fails once, where the tests of every day take a sample.
+all_faults() {
+	ARCH=x86_64 FLAVOUR=debug SLOW=6 TESTS=faults APPEND=execmem_faults=all RESULTS=$build/faults \
+		"$scripts/run.sh"
 }
 
 # counts FLAVOUR TEST: what each operation costs all CPUs, a thousand times each, and
@@ -298,14 +303,12 @@ check 'series applies to the packaged base' "$scripts/series.sh" apply
 "$scripts/build-guest.sh" host || exit 1
 
 golden_cases
+check 'check.cases has each test' cases_of_all_tests
 results_of check-scripts.sh scripts
 results_of check-cocci.sh coccinelle
+check 'the last patch is selftests/execmem' "$scripts/series.sh" selftests
 check 'export gives no diff' export_is_clean
-if command -v shellcheck > /dev/null; then
-	check 'shellcheck' shellcheck "$scripts"/*.sh "$top/.ci/run"
-else
-	skip 'shellcheck' 'not installed'
-fi
+check 'shellcheck' shellcheck "$scripts"/*.sh "$top/.ci/run"
 [[ ${1:-} = long ]] || bases
 case ${1:-} in
 quick) ;;
@@ -318,6 +321,7 @@ long)
 	check 'lib/test_bpf.ko, all of it' whole_test_bpf x86_64
 	check 'lib/test_bpf.ko, all of it, arm64' whole_test_bpf arm64
 	check 'half an hour of churn' churn
+	check 'each allocation fails once' all_faults
 	check 'counts, 1000 times each' counts default counts
 	check 'counts, 1000 times each, stock' counts stock counts
 	check 'counts of ITS thunks, 1000 times' counts default its

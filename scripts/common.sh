@@ -5,9 +5,10 @@
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# the two that the tests of these scripts set elsewhere
+# the three that the tests of these scripts set elsewhere
 build=${EXECMEM_BUILD:-$top/build}
 patches=${EXECMEM_PATCHES:-$top/patches/linux-6.1.y}
+selftests=${EXECMEM_SELFTESTS:-$top/selftests}
 tree=$build/linux-6.1.y
 
 ARCH=${ARCH:-x86_64}
@@ -16,6 +17,39 @@ FLAVOUR=${FLAVOUR:-default}
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 say() { printf '[%4d s] %s\n' "$(($(date +%s) - ${EXECMEM_START:=$(date +%s)}))" "$*"; }
 export EXECMEM_START=${EXECMEM_START:-$(date +%s)}
+
+# head_of SCRIPT: its head comment, which says how to use it
+head_of() { awk 'NR > 1 && !/^#/ { exit } NR > 1 && !/^# SPDX/ { sub(/^# ?/, ""); print }' "$1"; }
+
+# misused WHY: for whoever calls a script in a way that it does not know
+misused() {
+	printf '%s: %s\n\n' "${0##*/}" "$*" >&2
+	head_of "$0" >&2
+	exit 2
+}
+
+# arguments WORD... -- ARGUMENT...: at most one argument, and one of those words.
+# A script that starts with what it was not asked for can run for hours.
+arguments() {
+	local known=()
+	while [[ $1 != -- ]]; do
+		known+=("$1")
+		shift
+	done
+	shift
+	(($#)) || return 0
+	[[ " ${known[*]} " = *" $1 "* ]] || misused "unknown argument '$1'"
+	(($# == 1)) || misused "one argument too many: '$2'"
+}
+
+# Sourced without arguments, this sees those of the script. Whoever asks for help
+# gets that, and nothing is started.
+for argument; do
+	case $argument in
+	-h|--help) head_of "$0"; exit 0 ;;
+	esac
+done
+unset argument
 
 # Whatever the user's git is set to, the results here must be the same.
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
@@ -88,16 +122,51 @@ check_flavour() {
 	esac
 }
 
-# check_tests LIST: all that TESTS= names are there
+# check_tests LIST [DIRECTORY]: all that TESTS=TEST[:CASE],... names are there; the
+# cases are those that the tests in that directory list, where they run here
 check_tests() {
-	local name tests=${TESTS:-}
+	local name cases known tests=${TESTS:-}
 	for name in ${tests//,/ }; do
+		cases=:${name#*:}
+		[[ $name = *:* ]] || cases=
+		name=${name%%:*}
 		grep -qE "^$name( |\$)" "$1" || die "TESTS=: no '$name' in ${1#"$top"/}"
+		[[ $cases && -x ${2:-}/$name ]] || continue
+		known=$("$2/$name" --list 2> /dev/null) || continue
+		while read -r -d : cases; do
+			[[ ! $cases || $'\n'$known$'\n' = *$'\n'"$cases"$'\n'* || $known = '*' ]] ||
+				die "TESTS=: no case '$cases' in $name: it has $(paste -s -d , <<< "$known" | sed 's/,/, /g')"
+		done <<< "$cases:"
 	done
 }
 
 # After check_arch; nothing where the compiler of the machine will do.
 cross_prefix() { [[ $machine = "$(uname -m)" ]] || echo "$triplet-"; }
+
+# What a kernel can be made of: not the selftests, which the last patch brings.
+kernel_files() {
+	{ git -C "$1" ls-tree HEAD; git -C "$1" ls-tree HEAD:tools 2> /dev/null; } |
+		grep -vE $'\t(tools|testing|MAINTAINERS)$'
+}
+
+# source_id DIRECTORY: what a kernel tree is at the moment, in a line for people:
+# build-kernel.sh leaves it beside the image, and BUILT=1 compares.
+source_id() {
+	local changes
+	printf 'Linux %s, %s patches, tree %s' \
+		"$(sed -n 's/^\(VERSION\|PATCHLEVEL\|SUBLEVEL\) = //p' "$1/Makefile" | paste -sd .)" \
+		"$(git -C "$1" rev-list --count base..HEAD)" "$(kernel_files "$1" | sha256sum | cut -c 1-12)"
+	changes=$(git -C "$1" status --porcelain)
+	[[ ! $changes ]] ||
+		printf ' and changes %s' "$({ echo "$changes"; git -C "$1" diff HEAD; } | sha256sum | cut -c 1-12)"
+	echo
+}
+
+# The same of what build-guest.sh packs.
+guest_id() {
+	(cd "$top" && find selftests/execmem scripts/harness -path '*/testdata' -prune -o -type f -print0 |
+		LC_ALL=C sort -z | xargs -0 sha256sum) | sha256sum | cut -c 1-12
+}
 
 # lock NAME: one at a time; the others wait until this script has ended.
 lock() {
@@ -127,6 +196,16 @@ run_logged() {
 	if grep -q 'No space left on device' "$log"; then
 		die "$title: No space left on device (log: ${log#"$top"/})"
 	fi
-	grep -m 8 -E 'rror|cannot|failed' "$log" >&2 || tail -n 5 "$log" >&2
+	why_failed "$log" >&2
 	die "$title failed (log: ${log#"$top"/})"
+}
+
+# why_failed LOG: from the first error on, without the steps of kbuild: one is
+# called "CC lib/error-inject.o"
+why_failed() {
+	local steps='^  [A-Z]+( \[M\])? +[^ ]+$' said
+	said=$(grep -vE "$steps" "$1" | grep -m 1 -A 7 -E '(^|[^[:alpha:]])[Ee]rror: |undefined reference') ||
+		said=$(grep -vE "$steps" "$1" | grep -m 8 -iE 'error|cannot|failed') ||
+		said=$(tail -n 5 "$1")
+	printf '%s\n' "$said"
 }

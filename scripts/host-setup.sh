@@ -9,6 +9,11 @@
 # does; PACKAGE=COMMAND: that package too, where there is no such command
 
 . "$(dirname "$0")/common.sh"
+(($# <= 1)) || misused "one argument too many: '$2'"
+case ${1:-} in
+''|all|tree|*=*) ;;
+*) misused "unknown argument '$1'" ;;
+esac
 check_arch
 
 # package, and a file or command that shows that it is there
@@ -33,6 +38,11 @@ zlib1g-dev /usr/include/zlib.h
 [[ ${BASE:-} ]] || wanted+='linux-source-6.1 /usr/src/linux-source-6.1.tar.xz
 '
 [[ ${1:-} != all ]] || wanted+='coccinelle spatch
+perl perl
+python3-git /usr/lib/python3/dist-packages/git
+python3-ply /usr/lib/python3/dist-packages/ply
+shellcheck shellcheck
+sparse sparse
 '
 [[ ${1:-} != tree ]] || wanted+='clang clang
 iproute2 /sbin/ip

@@ -9,6 +9,7 @@
 # What was looked at once is remembered in build/preflight.
 
 . "$(dirname "$0")/common.sh"
+arguments -- "$@"
 . "$(dirname "$0")/objects.sh"
 unset BASE EXTRA_CONFIG
 home=$build/preflight
@@ -212,7 +213,11 @@ run_checkpatch() {
 
 check_checkpatch() {
 	local patch=$1 mail=$work/mails/$1 file line
-	file=$home/checkpatch/$(cat "$mail" "$tree/scripts/checkpatch.pl" "$tree"/scripts/*.txt | sha256sum | cut -c 1-40)
+	file=$home/checkpatch/$({
+		cat "$mail"
+		find "$tree/scripts" -maxdepth 1 \( -name checkpatch.pl -o -name spdxcheck.py -o -name '*.txt' \) \
+			-exec sha256sum {} + | LC_ALL=C sort
+	} | sha256sum | cut -c 1-40)
 	if [[ ! -e $file ]]; then
 		mkdir -p "${file%/*}"
 		run_checkpatch "$mail" > "$work/checkpatch"
@@ -220,7 +225,7 @@ check_checkpatch() {
 			[[ $line =~ :[0-9]+:\ (ERROR|WARNING|CHECK):[A-Z_0-9]+:\  ]] ||
 				die "checkpatch.pl says of $patch: $line"
 		done < "$work/checkpatch"
-		[[ -s $work/checkpatch ]] || ! grep -vqE 'Traceback|^  |ModuleNotFoundError' "$work/why" ||
+		[[ ! -s $work/why ]] ||
 			die "checkpatch.pl says of $patch: $(head -n 1 "$work/why")"
 		sed -E 's/^.*:([0-9]+): [A-Z]+:([A-Z_0-9]+): /\2\tline \1: /' "$work/checkpatch" > "$file.new"
 		mv "$file.new" "$file"
@@ -477,9 +482,12 @@ check_cocci() {
 
 # --- all of it -------------------------------------------------------------------------------
 
-for tool in perl sparse spatch; do
-	command -v "$tool" > /dev/null || die "$tool is missing (Debian: perl, sparse, coccinelle)"
+for tool in perl sparse spatch python3; do
+	command -v "$tool" > /dev/null || die "$tool is missing (Debian: perl, sparse, coccinelle, python3)"
 done
+# checkpatch.pl asks spdxcheck.py, and takes a traceback for consent
+why=$(python3 -c 'import git, ply' 2>&1) ||
+	die "spdxcheck.py cannot run: $(tail -n 1 <<< "$why") (Debian: python3-git, python3-ply)"
 [[ -d $tree/.git ]] || die 'there is no base and no series: make series'
 lock preflight
 mkdir -p "$home"

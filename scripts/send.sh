@@ -219,7 +219,7 @@ if [[ ${1:-} = people && ${2:-} ]]; then
 	people "$2"
 	exit
 fi
-[[ $# = 0 ]] || die 'usage: TO=dry-run [V=N] send.sh, or send.sh people PATCH'
+[[ $# = 0 ]] || misused "unknown argument '$1'"
 [[ ${TO:-} = dry-run ]] ||
 	die "this never sends: TO=dry-run writes the mails to build/outbox, 'git send-email' sends them"
 V=${V:-1}

@@ -5,6 +5,10 @@
 #   series.sh apply    build/linux-6.1.y: one base commit, one commit a patch
 #   series.sh stock    build/linux-base: the base commit alone
 #   series.sh export   the commits above the base become patches/linux-6.1.y
+#   series.sh selftests   is the last patch what selftests/execmem is?
+#
+# The last patch is made of selftests/execmem, with the message in selftests/message:
+# export writes it anew, whatever the tree has there.
 #
 # BASE= names the base: nothing (Debian's linux-source-6.1), a tarball, a
 # kernel directory, or a git tree (TREE or TREE@REVISION).
@@ -192,6 +196,99 @@ stock() {
 	k worktree add -q --detach "$build/linux-base" base
 }
 
+# --- the last patch: the selftests ---------------------------------------------
+
+in_tree=tools/testing/selftests
+
+# A file that a tree ignores, or that this repository does not have, is no part of it.
+selftest_files() {
+	git -C "$selftests" ls-files -co --exclude-standard -- execmem | LC_ALL=C sort | while read -r file; do
+		[[ ! -e $selftests/$file ]] || echo "$file"
+	done
+}
+
+# with_target FILE: the list of targets, and execmem where it belongs
+with_target() {
+	LC_ALL=C awk '/^TARGETS \+= / && !done && $3 > "execmem" { print "TARGETS += execmem"; done = 1 }
+		1
+		END { exit !done }' "$1"
+}
+
+# with_maintained FILE: MAINTAINERS, and the selftests behind the last file of execmem
+with_maintained() {
+	awk -v file="F:\t$in_tree/execmem/" '
+		/^EXECUTABLE MEMORY ALLOCATOR$/ { ours = 1 }
+		ours && /^F:/ { files = 1 }
+		ours && files && !/^F:/ { print file; ours = 0; done = 1 }
+		1
+		END { exit !done }' "$1"
+}
+
+# selftests_tree PARENT: the id of its tree with the selftests in it
+selftests_tree() (
+	export GIT_INDEX_FILE=$work/selftests.index
+	local file blob
+	k read-tree "$1"
+	selftest_files > "$work/files"
+	[[ -s $work/files ]] || die "there are no files in $selftests/execmem"
+	(cd "$selftests" && git --git-dir="$tree/.git" hash-object -w --no-filters --stdin-paths) < "$work/files" > "$work/blobs" || exit
+	paste "$work/blobs" "$work/files" | sed "s|^\\([0-9a-f]*\\)\\t|100644 \\1\\t$in_tree/|" | k update-index --index-info || exit
+	for file in "with_target $in_tree/Makefile" 'with_maintained MAINTAINERS'; do
+		k show "$1:${file#* }" > "$work/before" || exit
+		"${file%% *}" "$work/before" > "$work/after" ||
+			die "${file#* } has no place for the selftests"
+		blob=$(k hash-object -w "$work/after")
+		k update-index --cacheinfo "100644,$blob,${file#* }"
+	done
+	k write-tree
+)
+
+# Sets selftests_parent: what the patch of the selftests stands on, or would.
+find_selftests() {
+	local subject commit
+	subject=$(head -n 1 "$selftests/message")
+	selftests_parent=HEAD
+	commit=$(k log --format='%H %s' base..HEAD | grep -F " $subject" | cut -d ' ' -f 1) || true
+	[[ $commit ]] || return 0
+	[[ $commit = "$(k rev-parse HEAD)" ]] ||
+		die "'$subject' is not the last commit of build/linux-6.1.y: it has to be"
+	selftests_parent=HEAD^
+}
+
+# Makes the last commit anew. Who changed the files in the tree has changed the copy.
+commit_selftests() {
+	local parent exported head date in_head
+	[[ -e $selftests/execmem ]] || return 0
+	find_selftests
+	parent=$(k rev-parse "$selftests_parent")
+	tree_id=$(selftests_tree "$parent") || exit
+	in_head=$(k rev-parse -q --verify "HEAD:$in_tree/execmem" || true)
+	exported=$(k rev-parse -q --verify "$(cat "$tree/.git/$state.head" 2> /dev/null):$in_tree/execmem" || true)
+	[[ ! $in_head || $in_head = "$exported" || $in_head = "$(k rev-parse "$tree_id:$in_tree/execmem")" ]] ||
+		die "build/linux-6.1.y/$in_tree/execmem was changed: change selftests/execmem, of which it is a copy"
+	date=$(k log -1 --format=%ad --date=rfc "$parent")
+	head=$(git stripspace < "$selftests/message" |
+		GIT_AUTHOR_NAME=$GIT_COMMITTER_NAME GIT_AUTHOR_EMAIL=$GIT_COMMITTER_EMAIL \
+		GIT_AUTHOR_DATE=$date GIT_COMMITTER_DATE=$date k commit-tree "$tree_id" -p "$parent") || exit
+	[[ $head = "$(k rev-parse HEAD)" ]] || k reset -q --hard "$head"
+}
+
+# For make check-quick: a change of selftests/execmem that was not exported is a failure.
+check_selftests() {
+	local file
+	[[ -d $tree/.git ]] || die 'there is no build/linux-6.1.y (make series)'
+	work=$(mktemp -d "$build/.series.XXXXXX")
+	# shellcheck disable=SC2064
+	trap "rm -rf '$work'" EXIT
+	find_selftests
+	[[ $selftests_parent = HEAD^ ]] || die "no patch adds $in_tree/execmem (make export)"
+	tree_id=$(selftests_tree HEAD^) || exit
+	file=$(k diff --name-only "$tree_id" HEAD | head -n 1)
+	[[ ! $file ]] || die "the last patch is not what selftests/execmem is, first in $file (make export)"
+	[[ $(k log -1 --format=%B) = "$(git stripspace < "$selftests/message")" ]] ||
+		die 'the last patch has another message than selftests/message (make export)'
+}
+
 # --- commits to patches -----------------------------------------------------
 
 export_series() {
@@ -208,6 +305,7 @@ export_series() {
 	work=$(mktemp -d "$patches/.export.XXXXXX")
 	# shellcheck disable=SC2064
 	trap "rm -rf '$work'" EXIT
+	commit_selftests
 	k -c core.abbrev=12 -c diff.algorithm=myers format-patch -q -o "$work" \
 		--no-numbered --zero-commit --no-signature --no-base --no-thread \
 		--stat=72 --no-renames base..HEAD
@@ -241,10 +339,12 @@ write_cover() {
 	if ((total)); then k diff --stat=72 --no-renames base HEAD; fi
 }
 
+arguments apply stock export selftests -- "$@"
+(($#)) || misused 'apply, stock, export or selftests?'
 lock series
-case ${1:-} in
+case $1 in
 apply) apply ;;
 stock) stock ;;
 export) export_series ;;
-*) die 'usage: series.sh apply|stock|export' ;;
+selftests) check_selftests ;;
 esac

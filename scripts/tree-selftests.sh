@@ -18,6 +18,7 @@
 # Exit status 1 for a difference that stays.
 
 . "$(dirname "$0")/common.sh"
+arguments -- "$@"
 ARCH=x86_64
 export ARCH
 unset EXTRA_CONFIG APPEND
@@ -25,7 +26,7 @@ scripts=$top/scripts
 harness=$scripts/harness
 lists=$top/selftests/tree
 home=$build/tree-selftests
-flags=(-std=c++20 -O2 -Wall -Wextra -Werror)
+flags=(-std=c++20 -O2 -Wall -Wextra -Werror -I "$top/selftests/execmem/lib")
 [[ $(uname -m) = x86_64 ]] || die 'the guest gets programs of the host: this needs an x86-64 host'
 
 # What the scripts call, by the package that has it: Debian's essential ones,
@@ -212,7 +213,7 @@ boot() {
 	fi
 	rm -rf "$run"
 	mkdir -p "$run"
-	args=(--complete-is-good --arch "$ARCH" --dir "$run" --tree "$source" --memory 2048
+	args=(--complete-is-good --flavour "$FLAVOUR" --config "$out/kernel/.config" --arch "$ARCH" --dir "$run" --tree "$source" --memory 2048
 		--boot-timeout 300 --slow "${SLOW:-1}" --kernel "$out/vmlinuz"
 		--initrd "$initrd" --list "$lists/list" --tests "$suite")
 	[[ ! $parameters ]] || args+=(--append "$parameters")

@@ -6,11 +6,15 @@
  * from it.
  *
  * Kernel command line:
- *   execmem.tests=a,b   run these instead of all of /tests/list
+ *   execmem.tests=a,b:c run these instead of all of /tests/list; of b the case c
  *   execmem.slow=N      multiply all timeouts by N (debug kernels)
  *   execmem.cpus=N      how many processors there have to be
+ *   execmem.expect=pool|pages|off|stock|any
+ *                       where text has to come from: the large pages of a pool,
+ *                       its small ones, an allocation of its own, a kernel
+ *                       without the series; any: not known
  *
- * /tests/list has one test a line: NAME [TIMEOUT-SECONDS]. Exit codes are
+ * /tests/list has one test a line: NAME [TIMEOUT-SECONDS ...]. Exit codes are
  * kselftest's: 0 pass, 1 fail, 4 skip.
  */
 #include <algorithm>
@@ -59,6 +63,7 @@ constexpr const char *suite = "selftests: execmem: ";
 struct test {
 	std::string name;
 	int timeout = default_timeout;
+	std::vector<std::string> cases = {};	/* all when empty */
 };
 
 struct outcome {
@@ -110,31 +115,39 @@ void result(const std::string &line)
 	write_all(result_fd, line + "\n");
 }
 
+/* What is in the file as far as it can be read; sets errno, 0 when that is all. */
 std::string read_file(const std::string &path)
 {
 	std::string text;
 	char buffer[4096];
 	ssize_t n;
-	int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+	int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC), error;
 
 	if (fd < 0)
 		return text;
 	while ((n = read(fd, buffer, sizeof(buffer))) > 0)
 		text.append(buffer, static_cast<size_t>(n));
+	error = n < 0 ? errno : 0;
 	close(fd);
+	errno = error;
 	return text;
 }
 
-bool write_file(const char *path, std::string_view text)
+/* 0 or errno. */
+int write_file(const char *path, std::string_view text)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool good;
+	int fd = open(path, O_WRONLY | O_CLOEXEC), error = 0;
+	ssize_t n;
 
 	if (fd < 0)
-		return false;
-	good = write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+		return errno;
+	n = write(fd, text.data(), text.size());
+	if (n < 0)
+		error = errno;
+	else if (static_cast<size_t>(n) != text.size())
+		error = EIO;
 	close(fd);
-	return good;
+	return error;
 }
 
 std::vector<std::string> split(std::string_view text, std::string_view separators)
@@ -234,13 +247,19 @@ std::vector<test> wanted_tests()
 
 	if (!names)
 		return all;
-	for (const auto &name : split(*names, ",")) {
-		test t { name };
+	for (const auto &entry : split(*names, ",")) {
+		const auto parts = split(entry, ":");
+		auto t = std::find_if(some.begin(), some.end(), [&](const test &s) { return s.name == parts[0]; });
 
-		for (const auto &known : all)
-			if (known.name == name)
-				t = known;
-		some.push_back(t);
+		if (t == some.end()) {
+			test wanted { parts[0] };
+
+			for (const auto &known : all)
+				if (known.name == parts[0])
+					wanted = known;
+			t = some.insert(t, wanted);
+		}
+		t->cases.insert(t->cases.end(), parts.begin() + 1, parts.end());
 	}
 	return some;
 }
@@ -335,7 +354,12 @@ outcome run(const test &t, int slow)
 		dup2(pipes[1], 2);
 		if (chdir("/tests"))
 			_exit(127);
-		execl(path.c_str(), path.c_str(), nullptr);
+
+		std::vector<char *> argv { const_cast<char *>(path.c_str()) };
+		for (const auto &name : t.cases)
+			argv.push_back(const_cast<char *>(name.c_str()));
+		argv.push_back(nullptr);
+		execv(path.c_str(), argv.data());
 		dprintf(2, "# %s: %s\n", path.c_str(), strerror(errno));
 		_exit(127);
 	}
@@ -440,6 +464,47 @@ std::optional<std::string> cpus_failure()
 	return "# " + std::to_string(have) + " CPUs, not " + std::to_string(want);
 }
 
+/*
+ * Where text comes from, as the kernel shows it: in the words of execmem.expect=.
+ * A chunk on small pages stands in for a large one when there is none.
+ */
+std::string source_of_text()
+{
+	const std::string file = "/sys/kernel/debug/execmem";
+	const std::string list = read_file(file);
+	const unsigned long small = static_cast<unsigned long>(sysconf(_SC_PAGESIZE));
+	std::string source = "off";
+
+	if (errno == ENOENT)
+		return "stock";
+	if (errno)
+		return std::string("unreadable (") + strerror(errno) + ")";
+	for (const auto &line : split(list, "\n")) {
+		const size_t leaf = line.find(" leaf ");
+
+		if (!line.starts_with("chunk ") || leaf == line.npos)
+			continue;
+		if (strtoul(line.c_str() + leaf + 6, nullptr, 10) > small)
+			return "pool";
+		source = "pages";
+	}
+	return source;
+}
+
+/* Tests ask what they may expect; it must not be the kernel under test alone that answers. */
+void expected_source(std::optional<std::string> &failure, std::optional<std::string> &skip)
+{
+	const std::optional<std::string> expected = parameter("execmem.expect");
+	const std::string source = source_of_text();
+
+	if (!expected)
+		failure = "# nobody said what to expect (execmem.expect=)";
+	else if (*expected == "any")
+		skip = "this may be any kernel (execmem.expect=any)";
+	else if (source != *expected)
+		failure = "# <debugfs>/execmem says " + source + ", expected was " + *expected;
+}
+
 /* What /proc/sys/kernel/tainted says beyond what test modules may set. */
 std::optional<std::string> taint_failure()
 {
@@ -464,17 +529,23 @@ constexpr const char *kmemleak = "/sys/kernel/debug/kmemleak";
 
 /*
  * kmemleak reports an object only when it is 5 seconds old and has been seen
- * unreferenced (with an unchanged checksum) in two scans.
+ * unreferenced (with an unchanged checksum) in two scans. One that has switched
+ * itself off, as it does when it gets no memory, refuses to scan and lists nothing.
  */
 std::optional<std::string> kmemleak_failure()
 {
 	for (int i = 0; i < 3; i++) {
 		sleep(i ? 2 : 6);
-		write_file(kmemleak, "scan");
+		if (int error = write_file(kmemleak, "scan"))
+			return std::string("# scan refused: ") + strerror(error) +
+			       (error == EPERM ? ", kmemleak is switched off" : "");
 	}
 
 	const std::string leaks = read_file(kmemleak);
 	size_t count = 0;
+
+	if (errno)
+		return std::string("# cannot be read: ") + strerror(errno);
 
 	for (const auto &line : split(leaks, "\n")) {
 		result("  # " + line);
@@ -548,7 +619,7 @@ int main()
 	size_t number = 0;
 
 	result("KTAP version 1");
-	result("1.." + std::to_string(tests.size() + 3));
+	result("1.." + std::to_string(tests.size() + 4));
 	for (const auto &t : tests) {
 		const double start = now();
 
@@ -568,6 +639,11 @@ int main()
 	}
 
 	report(++number, "cpus", cpus_failure(), std::nullopt, 0);
+
+	std::optional<std::string> unexpected, unknown;
+
+	expected_source(unexpected, unknown);
+	report(++number, "as_expected", unexpected, unknown, 0);
 	result("# start kmemleak 300");
 	if (have_kmemleak) {
 		const double start = now();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "judge.h"
+#include "splats.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -110,28 +111,13 @@ std::vector<test_result> parse_results(std::string_view ktap)
 	return tests;
 }
 
-/*
- * What must not be in a console log, whatever the tests say. "WARNING: " and
- * "BUG: " take lockdep, KASAN, kmemleak's own faults and soft lockups along.
- */
-static const char *const splats =
-	"BUG: |BUG at |WARNING: |\\bOops[: ]|Kernel panic|Call Trace:|Call trace:|"
-	"general protection fault|[Uu]nable to handle |Internal error: |"
-	"rcu: INFO: |self-detected stall|detected stalls|blocked for more than|"
-	"possible recursive locking|inconsistent lock state|suspicious RCU usage|"
-	"sleeping function called|scheduling while atomic|kmemleak: [1-9][0-9]* new|"
-	"KASAN: |UBSAN: |invalid opcode: |segfault at .*init|"
-	"FAILED, [0-9]* W\\+X pages|insecure W\\+X|ODEBUG: ";
-
-/* The numbers of those lines. */
+/* The numbers of the lines that complain. */
 static std::vector<size_t> find_splats(const std::vector<std::string> &console)
 {
-	/* the command line, repeated in the log, must not look like a splat */
-	static const std::regex splat(splats), harmless("Kernel command line|Command line: ");
 	std::vector<size_t> found;
 
 	for (size_t i = 0; i < console.size(); i++)
-		if (std::regex_search(console[i], splat) && !std::regex_search(console[i], harmless))
+		if (is_splat(console[i]))
 			found.push_back(i);
 	return found;
 }
@@ -173,6 +159,59 @@ static std::string ask_kunit(const std::string &file, const std::string &tree)
 	return "kunit.py parse refuses the results" + (last.empty() ? "" : ": " + last);
 }
 
+std::vector<skipped_case> skips_of(const std::vector<test_result> &tests)
+{
+	std::vector<skipped_case> skips;
+	auto add = [&skips](const std::string &name, const std::string &note) {
+		skips.push_back({ name, note.substr(std::min(note.find_first_not_of(' ', 4), note.size())) });
+	};
+
+	for (const auto &t : tests) {
+		if (t.skip && t.subtests.empty())
+			add(t.name, t.note);
+		for (const auto &sub : t.subtests)
+			if (sub.skip)
+				add(t.name + ": " + sub.name, sub.note);
+	}
+	return skips;
+}
+
+std::vector<std::string> options_in(const std::string &reason)
+{
+	static const std::regex option("CONFIG_[A-Z0-9_]+");
+
+	return { std::sregex_token_iterator(reason.begin(), reason.end(), option), {} };
+}
+
+/*
+ * A test that says which option is missing is asked no further only when that is
+ * true: a file that was not packed, or a file of debugfs that is gone, looks the
+ * same from inside. Of several options one has to be off.
+ */
+static void judge_skips(const std::vector<test_result> &tests, const std::string &dir, verdict &v)
+{
+	const std::string file = dir + "/config";
+	const std::string config = "\n" + read_file(file);
+
+	for (const auto &skip : skips_of(tests)) {
+		const auto options = options_in(skip.reason);
+
+		if (options.empty())
+			continue;
+		if (config.size() == 1) {
+			v.problems.push_back("no configuration of the kernel to see whether it is true: " +
+					     skip.name + " is skipped, " + skip.reason);
+			return;
+		}
+		if (std::any_of(options.begin(), options.end(), [&config](const std::string &option) {
+			return config.find("\n" + option + "=") == config.npos;
+		}))
+			continue;
+		v.problems.push_back("skipped without reason: " + skip.name + ": " + skip.reason +
+				     " (the kernel has " + options[0] + ")");
+	}
+}
+
 verdict judge(const std::string &dir, const std::string &tree, bool complete_is_good)
 {
 	const std::string ktap = read_file(dir + "/result.ktap");
@@ -203,6 +242,8 @@ verdict judge(const std::string &dir, const std::string &tree, bool complete_is_
 				problem += std::string(more) + sub.name + (sub.said.empty() ? "" : ": " + sub.said);
 		v.problems.push_back(problem);
 	}
+
+	judge_skips(v.tests, dir, v);
 
 	if (const std::string complaint = ask_kunit(std::filesystem::absolute(dir) / "result.ktap",
 							 tree); !complaint.empty())

@@ -35,9 +35,19 @@ std::vector<std::string> lines_of(std::string_view text);
 /* What an incomplete or complete result channel says. */
 std::vector<test_result> parse_results(std::string_view ktap);
 
+/* "TEST: CASE", or "TEST" for one that has no cases, and why it was skipped. */
+struct skipped_case {
+	std::string name, reason;
+};
+
+std::vector<skipped_case> skips_of(const std::vector<test_result> &tests);
+
+/* The options of the kernel that a reason names. */
+std::vector<std::string> options_in(const std::string &reason);
+
 /*
- * Judges DIR/{console.log,result.ktap,status,host.log} with the help of
- * TREE/tools/testing/kunit/kunit.py. With COMPLETE_IS_GOOD only whether the run
+ * Judges DIR/{console.log,result.ktap,status,host.log,config} with the help of
+ * TREE/tools/testing/kunit/kunit.py; config is that of the kernel. With COMPLETE_IS_GOOD only whether the run
  * went to its end: what the tests say is somebody else's to judge.
  */
 verdict judge(const std::string &dir, const std::string &tree, bool complete_is_good = false);

@@ -17,6 +17,7 @@
 #include "judge.h"
 #include "pagetables.h"
 #include "qemu.h"
+#include "splats.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -24,6 +25,9 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <iostream>
+#include <iterator>
+#include <sstream>
 
 #include <getopt.h>
 #include <poll.h>
@@ -36,7 +40,7 @@ namespace {
 
 struct settings {
 	guest_setup guest;
-	std::string tree, tests, list, append;
+	std::string tree, tests, list, append, config, flavour, expect;
 	double boot_timeout = 120;
 	/* how much slower than the default kernel the tests may be */
 	double slow = 1;
@@ -248,7 +252,7 @@ struct boot {
 /*
  * The list of tests says which of them want a boot of their own:
  *
- *   NAME TIMEOUT [cpu=QEMU-CPU] [cmdline=kernel parameters, to the end of the line]
+ *   NAME TIMEOUT CLASS [cpu=QEMU-CPU] [cmdline=kernel parameters, to the end of the line]
  *
  * cpu= is for x86; elsewhere such a test goes with the others and skips.
  */
@@ -263,8 +267,16 @@ std::vector<boot> plan_boots(const settings &s)
 
 		if (name.empty() || name[0] == '#')
 			continue;
-		if (!s.tests.empty() && ("," + s.tests + ",").find("," + name + ",") == std::string::npos)
+		/* TEST, or TEST:CASE once or more often */
+		std::vector<std::string> asked;
+		std::istringstream entries(s.tests);
+		for (std::string entry; std::getline(entries, entry, ','); )
+			if (entry.substr(0, entry.find(':')) == name)
+				asked.push_back(entry);
+		if (!s.tests.empty() && asked.empty())
 			continue;
+		if (asked.empty())
+			asked.push_back(name);
 		if (s.guest.arch == "x86_64" || cpu == line.npos) {
 			if (cmdline != line.npos)
 				b.append = line.substr(cmdline + 9);
@@ -277,7 +289,7 @@ std::vector<boot> plan_boots(const settings &s)
 		});
 		if (same == boots.end())
 			same = boots.insert(boots.end(), b);
-		same->tests.push_back(name);
+		same->tests.insert(same->tests.end(), asked.begin(), asked.end());
 	}
 	if (s.list.empty() && !s.tests.empty())
 		boots[0].tests.push_back(s.tests);
@@ -292,6 +304,32 @@ std::vector<boot> plan_boots(const settings &s)
  */
 constexpr const char *patience = " no_timer_check rcupdate.rcu_cpu_stall_timeout=100"
 				 " watchdog_thresh=60";
+
+/*
+ * Where text has to come from in that boot, for execmem.expect= (see init.cpp):
+ * the tests and the kernel must not agree between themselves that there is no pool.
+ */
+std::string expected_source(const settings &s)
+{
+	std::istringstream words(s.guest.append);
+	std::string source = s.guest.arch == "x86_64" ? "pool" : "off", leaves = "pool";
+
+	if (!s.expect.empty())
+		return s.expect;
+	if (s.flavour == "stock" || s.flavour == "tree-stock")
+		return "stock";
+	for (std::string word; words >> word; ) {
+		if (word == "nohugevmalloc")
+			leaves = "pages";
+		if (s.guest.arch != "x86_64")	/* has no pool */
+			continue;
+		if (word == "execmem=off" || word == "execmem=pages")
+			source = word.substr(8);
+		else if (word == "execmem=pools")
+			source = "pool";
+	}
+	return source == "pool" ? leaves : source;
+}
 
 /* Boots once, runs those tests, prints the verdict. */
 bool run_boot(settings s, const boot &b, size_t number, size_t count)
@@ -313,11 +351,99 @@ bool run_boot(settings s, const boot &b, size_t number, size_t count)
 		std::to_string(static_cast<int>(s.slow)) + " execmem.cpus=" + std::to_string(s.guest.cpus) +
 		(names.empty() ? "" : " execmem.tests=" + names) +
 		(b.append.empty() ? "" : " " + b.append) + (s.append.empty() ? "" : " " + s.append);
+	s.guest.append += " execmem.expect=" + expected_source(s);
+	/* the judge asks it whether what was skipped had to be */
+	if (std::error_code error; !std::filesystem::copy_file(s.config, s.guest.dir + "/config",
+			std::filesystem::copy_options::overwrite_existing, error)) {
+		fprintf(stderr, "run-guest: %s: %s\n", s.config.c_str(), error.message().c_str());
+		exit(2);
+	}
 	if (count > 1)
 		progress("boot " + std::to_string(number + 1) + " of " + std::to_string(count) + ": " +
 			 names + (b.append.empty() ? "" : " with " + b.append));
 	run(s);
 	return print_verdict(judge(s.guest.dir, s.tree, s.complete_is_good));
+}
+
+/* The directories of a run: of its first boot, and of the others. */
+std::vector<std::string> boots_of(const std::string &dir)
+{
+	std::vector<std::string> dirs { dir };
+
+	for (size_t n = 2; ; n++) {
+		const std::string next = dir + "/boot-" + std::to_string(n);
+
+		if (!std::filesystem::exists(next))
+			return dirs;
+		dirs.push_back(next);
+	}
+}
+
+std::vector<test_result> results_of(const std::string &dir)
+{
+	std::vector<test_result> all;
+
+	for (const auto &boot : boots_of(dir)) {
+		auto some = parse_results(read_file(boot + "/result.ktap"));
+
+		all.insert(all.end(), some.begin(), some.end());
+	}
+	return all;
+}
+
+void print_sorted(std::vector<std::string> lines)
+{
+	std::sort(lines.begin(), lines.end());
+	lines.erase(std::unique(lines.begin(), lines.end()), lines.end());
+	for (const auto &line : lines)
+		printf("%s\n", line.c_str());
+}
+
+/*
+ * What a run has skipped for another reason than an option, which the judge looks
+ * up: "TEST: CASE: REASON", or "TEST: REASON" where all of it was skipped for one.
+ */
+void print_skips(const std::string &dir)
+{
+	std::vector<std::string> lines;
+
+	for (const auto &t : results_of(dir)) {
+		auto skips = skips_of({ t });
+
+		std::erase_if(skips, [](const auto &skip) { return !options_in(skip.reason).empty(); });
+		if (t.skip && !skips.empty() && std::all_of(skips.begin(), skips.end(), [&skips](const auto &skip) {
+			return skip.reason == skips[0].reason;
+		}))
+			skips = { { t.name, skips[0].reason } };
+		for (const auto &skip : skips)
+			lines.push_back(skip.name + ": " + skip.reason);
+	}
+	print_sorted(std::move(lines));
+}
+
+/* The cases of each test that ran: "TEST: CASE CASE ...", in their order. */
+void print_cases(const std::string &dir)
+{
+	std::vector<std::string> lines;
+
+	for (const auto &t : results_of(dir)) {
+		std::string line = t.name + ":";
+
+		for (const auto &sub : t.subtests)
+			line += " " + sub.name;
+		if (!t.subtests.empty())
+			lines.push_back(std::move(line));
+	}
+	print_sorted(std::move(lines));
+}
+
+/* What a test that expects EXPECTED would say of the log on stdin. */
+void print_splats(const std::string &expected)
+{
+	const std::string log { std::istreambuf_iterator<char>(std::cin), {} };
+
+	for (const auto &line : unexpected_splats(lines_of(log), expected))
+		printf("%s\n", line.c_str());
 }
 
 [[noreturn]] void usage()
@@ -326,8 +452,12 @@ bool run_boot(settings s, const boot &b, size_t number, size_t count)
 	      "                 --initrd FILE [--append ARGS] [--tests A,B] [--memory MB]\n"
 	      "                 [--cpus N] [--boot-timeout SECONDS] [--slow FACTOR]\n"
 	      "                 [--accel tcg|mttcg|icount|kvm] [--list TESTS]\n"
-	      "                 [--complete-is-good]\n"
-	      "       run-guest --judge DIR --tree KERNEL-TREE\n", stderr);
+	      "                 [--complete-is-good] --config FILE\n"
+	      "                 --flavour FLAVOUR | --expect pool|pages|off|stock|any\n"
+	      "       run-guest --judge DIR --tree KERNEL-TREE\n"
+	      "       run-guest --skips DIR\n"
+	      "       run-guest --cases DIR\n"
+	      "       run-guest --splats EXPECTED < LOG\n", stderr);
 	exit(2);
 }
 
@@ -343,7 +473,10 @@ int main(int argc, char **argv)
 		{ "cpus", 1, nullptr, 'c' }, { "boot-timeout", 1, nullptr, 'b' },
 		{ "slow", 1, nullptr, 's' }, { "judge", 1, nullptr, 'j' },
 		{ "accel", 1, nullptr, 'A' }, { "list", 1, nullptr, 'l' },
-		{ "complete-is-good", 0, nullptr, 'g' }, {}
+		{ "complete-is-good", 0, nullptr, 'g' }, { "config", 1, nullptr, 'C' },
+		{ "flavour", 1, nullptr, 'f' }, { "expect", 1, nullptr, 'e' },
+		{ "skips", 1, nullptr, 'S' }, { "cases", 1, nullptr, 'n' },
+		{ "splats", 1, nullptr, 'x' }, {}
 	};
 	settings s;
 	std::string judged;
@@ -365,9 +498,17 @@ int main(int argc, char **argv)
 		case 'A': s.guest.accel = optarg; break;
 		case 'j': judged = optarg; break;
 		case 'g': s.complete_is_good = true; break;
+		case 'C': s.config = optarg; break;
+		case 'f': s.flavour = optarg; break;
+		case 'e': s.expect = optarg; break;
+		case 'S': print_skips(optarg); return 0;
+		case 'n': print_cases(optarg); return 0;
+		case 'x': print_splats(optarg); return 0;
 		default: usage();
 		}
 	}
+	if (optind != argc)
+		usage();
 	signal(SIGPIPE, SIG_IGN);
 	started = now();
 
@@ -380,7 +521,7 @@ int main(int argc, char **argv)
 		good = print_verdict(judge(judged, s.tree));
 	} else {
 		if (s.guest.dir.empty() || s.guest.kernel.empty() || s.guest.initrd.empty() ||
-		    !find_machine(s.guest.arch))
+		    !find_machine(s.guest.arch) || s.config.empty() || (s.flavour.empty() && s.expect.empty()))
 			usage();
 		if (s.guest.accel != "tcg" && s.guest.accel != "mttcg" && s.guest.accel != "icount" &&
 		    s.guest.accel != "kvm") {

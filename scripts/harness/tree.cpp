@@ -40,6 +40,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "splats.hpp"
+
 namespace fs = std::filesystem;
 using strings = std::vector<std::string>;
 
@@ -138,11 +140,6 @@ public:
 	/* What has come since the last call: the lines that complain. */
 	strings complaints()
 	{
-		static const std::regex splat(
-			"BUG: |BUG at |WARNING: |\\bOops[: ]|general protection fault|"
-			"[Uu]nable to handle |invalid opcode: |rcu: INFO: |detected stalls|"
-			"blocked for more than|suspicious RCU usage|scheduling while atomic|"
-			"insecure W\\+X");
 		char record[8192];
 		strings found;
 
@@ -157,7 +154,7 @@ public:
 			const std::string line(record, static_cast<size_t>(n));
 			const size_t start = line.find(';');
 
-			if (start != line.npos && std::regex_search(line, splat))
+			if (start != line.npos && is_splat(line))
 				found.push_back(line.substr(start + 1, line.find('\n') - start - 1));
 		}
 	}

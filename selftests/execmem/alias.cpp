@@ -4,7 +4,16 @@
  * the direct map included.  The kernel is not asked: the host walks the page
  * tables of the guest and joins them on the physical address.
  */
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "host.hpp"
+#include "ktap.hpp"
 #include "load.hpp"
+#include "modules.hpp"
+#include "run.hpp"
 
 static host_channel host;
 
@@ -41,13 +50,22 @@ static result planted_alias_is_seen()
 
 static std::unique_ptr<live_load> load;
 
-static result loads()
+static result under_load()
 {
 	if (!host.port)
 		return skip("no host channel (virtio-serial port execmem.host)");
 	load = std::make_unique<live_load>();
 	CHECK(load->error.empty(), "%s", load->error.c_str());
-	return pass();
+	return ask("load");
+}
+
+static result after_unload()
+{
+	if (!host.port)
+		return skip("no host channel (virtio-serial port execmem.host)");
+	CHECK(load, "nothing was loaded");
+	load.reset();
+	return ask("unload");
 }
 
 int main()
@@ -55,11 +73,7 @@ int main()
 	return run_cases({
 		{ "after_boot", [] { return ask("boot"); } },
 		{ "planted_alias_is_seen", planted_alias_is_seen },
-		{ "load", loads },
-		{ "under_load", [] { return ask("load"); } },
-		{ "after_unload", [] {
-			load.reset();
-			return ask("unload");
-		} },
+		{ "under_load", under_load },
+		{ "after_unload", after_unload, "under_load" },
 	});
 }

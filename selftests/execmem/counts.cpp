@@ -8,22 +8,89 @@
  *
  * Where text comes from a pool of large pages none of the first three may
  * happen at all. Where it does not the figures are only shown.
+ *
+ * That nothing was paid means something only for what has happened: so pieces
+ * that come and go are counted too, and what frees them later is waited for.
  */
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include "arch.hpp"
+#include "bpf.hpp"
+#include "btf.hpp"
 #include "counters.hpp"
 #include "footprint.hpp"
+#include "kallsyms.hpp"
+#include "kprobes.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "page_tables.hpp"
+#include "pool.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "tracer.hpp"
+#include "types.hpp"
 
 static std::unique_ptr<counters> count;
 static bool in_large;
 static figures idle;
 
-/* Of text from a pool at least so many @pieces are allocated, and it costs nobody anything. */
-static result judge(const char *what, size_t n, const figures &f, size_t pieces = 0)
+/*
+ * Text from a pool causes no shootdown, no split and no change of permissions;
+ * and at least @min_allocs pieces of it were allocated and @min_frees freed.
+ */
+static result judge(const char *what, size_t n, const figures &f, size_t min_allocs, size_t min_frees)
 {
 	std::string line = f.describe(what, n);
 
 	diag("%s", line.c_str());
 	CHECK(count->error.empty(), "%s", count->error.c_str());
-	CHECK(!have_pool() || (f.none() && f.pieces >= static_cast<s64>(pieces)), "%s", line.c_str());
+	if (have_pool() && f.shootdowns)
+		count->tell_shootdowns();
+	CHECK(!have_pool() || f.none(), "%s", line.c_str());
+	CHECK(!count->tells_pieces() || (f.allocs >= static_cast<s64>(min_allocs) &&
+					 f.frees >= static_cast<s64>(min_frees)),
+	      "%s: expected at least %zu allocs and %zu frees", line.c_str(), min_allocs, min_frees);
+	return pass();
+}
+
+/*
+ * Until at least @n pieces of @type were freed since counting began, and what is
+ * to be done for them later is done: they are filled with traps, and chunks
+ * that are empty go back, but for a spare one.
+ */
+static result freed(const char *what, const char *type, size_t n)
+{
+	size_t gone = 0;
+
+	if (!count->tells_pieces()) {
+		settle();	/* what a kernel without execmem has to offer */
+		return pass();
+	}
+	bool all = wait_for(60000, [&] { return (gone = count->freed(type)) >= n; });
+	CHECK(count->error.empty(), "%s", count->error.c_str());
+	CHECK(all, "%s: %zu of %zu pieces were freed", what, gone, n);
+	if (!have_pool())
+		return pass();
+	std::string left;
+	bool done = wait_for(20000, [&] {
+		const pool_list list;
+
+		left.clear();
+		for (const area &a : list.areas)
+			if (a.state == "dead")
+				left = format("dead area at %#llx", (unsigned long long)a.addr);
+		if (list.idle > 1)
+			left = format("%llu chunks idle", (unsigned long long)list.idle);
+		return left.empty();
+	});
+	CHECK(done, "%s: %s", what, left.c_str());
 	return pass();
 }
 
@@ -56,6 +123,17 @@ static result source()
 	return pass();
 }
 
+/* kB of the linear mapping that are in pages of more than 4 kB. */
+static u64 linear_in_large_pages()
+{
+	u64 n = 0;
+
+	for (const std::string &line : split(read_or_fail("/proc/meminfo")))
+		if (line.starts_with("DirectMap2M:") || line.starts_with("DirectMap1G:"))
+			n += strtoull(words(line)[1].c_str(), nullptr, 10);
+	return n;
+}
+
 /* The probes count: a page made executable and back is seen. */
 static result counters_count()
 {
@@ -65,8 +143,34 @@ static result counters_count()
 	CHECK(!load_module("execmem_clone_000"), "execmem_clone_000 does not load");
 	CHECK(!unload_module("execmem_clone_000"), "execmem_clone_000 does not unload");
 	figures f = count->end();
-	CHECK(f.shootdowns > 0 && f.permissions > 0, "a module came and went, and nothing was counted");
 	diag("%s", f.describe("module load and unload", 1).c_str());
+	CHECK(count->error.empty(), "%s", count->error.c_str());
+	CHECK(f.shootdowns > 0 && f.permissions > 0, "a module came and went, and nothing was counted");
+	CHECK(!count->tells_pieces() || (f.allocs > 0 && f.frees > 0),
+	      "a module came and went, and none of its pieces was counted");
+	return pass();
+}
+
+/* Splits count: a page of the linear mapping gets permissions of its own on purpose. */
+static result splits_count()
+{
+	TRY(need_counters(count));
+	TRY(need_module("execmem_bad"));
+	if (!linear_in_large_pages())
+		return skip("the linear mapping has no large page that could be split (debug_pagealloc)");
+	loaded_module bad("execmem_bad", "mode=split");
+	CHECK(!bad.err, "execmem_bad: %s", strerror(-bad.err));
+	const s64 expected = atoll(module_param("execmem_bad", "splits").c_str());
+	CHECK(expected > 0, "execmem_bad has nothing to split");
+	count->begin();
+	int err = spit("/sys/module/execmem_bad/parameters/split", "1");
+	figures f = count->end();
+	diag("%s", f.describe("a split on purpose", 1).c_str());
+	CHECK(!err, "split: %s", strerror(-err));
+	CHECK(count->error.empty(), "%s", count->error.c_str());
+	CHECK(f.splits == expected, "%lld pages of the linear mapping were split, %lld counted", (long long)expected,
+	      (long long)f.splits);
+	CHECK(f.permissions == 2 && f.shootdowns > 0, "permissions changed twice, and that was not counted");
 	return pass();
 }
 
@@ -80,8 +184,11 @@ static result bpf_programs()
 		for (size_t i = 0; i < n; i++)
 			progs.emplace_back(bpf_prog_load(bpf_return(i, 20)));
 	};
-	load();			/* room for all of them is there from now on */
+	/* Room for all of them is there from now on. */
+	count->begin();
+	load();
 	progs.clear();
+	TRY(freed("BPF programs that make room", "bpf", n));
 	settle();
 	count->begin();
 	load();
@@ -90,10 +197,10 @@ static result bpf_programs()
 		CHECK(p, "program: %s", strerror(-p.fd));
 	count->begin();
 	progs.clear();
-	usleep(1000000);
+	TRY(freed("BPF program unload", "bpf", n));
 	figures out = count->end();
-	result r = judge("BPF program load", n, in, n);
-	TRY(judge("BPF program unload", n, out));
+	result r = judge("BPF program load", n, in, n, 0);
+	TRY(judge("BPF program unload", n, out, 0, n));
 	/* After a program was written, and before it runs, each CPU has to serialize. */
 	const s64 syncs = in.syncs - idle.syncs;
 	CHECK(!have_pool() || syncs >= static_cast<s64>(n), "%lld syncs for %zu programs", (long long)syncs, n);
@@ -120,8 +227,8 @@ static result bpf_trampolines()
 		unique_fd link(bpf_attach(prog.fd));
 		CHECK(link, "attach: %s", strerror(-link.fd));
 	}
-	usleep(1000000);
-	return judge("BPF trampoline on and off", n, count->end(), n);
+	TRY(freed("BPF trampoline on and off", "bpf", n));
+	return judge("BPF trampoline on and off", n, count->end(), n, n);
 }
 
 static result kprobe_slots()
@@ -131,46 +238,38 @@ static result kprobe_slots()
 	/* At least 20 places in each. */
 	module_clones clones(std::max<size_t>(how_often() / 20 + 1, 10));
 	CHECK(!clones.err, "clones: %s", strerror(-clones.err));
-	std::vector<std::string> made;
+	kprobe_set probes("execmem_slots");
 	auto probe = [&] {
-		for (const std::string &clone : clones.names) {
-			const auto starts = instructions(clone + ":execmem_clone_work", 80);
-
-			for (int off = 4; off < 80; off++)
-				if ((!starts || starts->count(off)) &&
-				    !append(tracefs("kprobe_events"),
-					    format("p:execmem_slots/%s_%d %s:execmem_clone_work+%d\n", clone.c_str(),
-						   off, clone.c_str(), off)))
-					made.push_back(format("-:execmem_slots/%s_%d\n", clone.c_str(), off));
-		}
-	};
-	auto remove = [&] {
-		for (const std::string &m : made)
-			append(tracefs("kprobe_events"), m);
-		made.clear();
+		for (const std::string &clone : clones.names)
+			probes.fill(clone + ":execmem_clone_work");
 	};
 	probe();
-	remove();
+	probes.remove();
 	settle();
 	count->begin();
 	probe();
 	figures in = count->end();
-	size_t n = made.size();
-	count->begin();
-	remove();
-	usleep(2000000);
-	figures out = count->end();
-	CHECK(n >= how_often(), "only %zu probes", n);
+	const size_t n = probes.size();
 	/* 256 slots are in a page, one of which may be there. */
-	result r = judge("kprobe on", n, in, (n - 1) / 256);
-	TRY(judge("kprobe off", n, out));
+	const size_t pages = (n - 1) / 256;
+	CHECK(n >= how_often() && pages > 0, "only %zu probes", n);
+	count->begin();
+	probes.remove();
+	TRY(freed("kprobe off", "kprobes", pages));
+	figures out = count->end();
+	result r = judge("kprobe on", n, in, pages, 0);
+	TRY(judge("kprobe off", n, out, 0, pages));
 	return r;
 }
 
-/* Those that become a jump to code of their own, in ten modules at a time. */
+/*
+ * Those that become a jump to code of their own, in so many modules at a time
+ * that they need more than one page of slots, which one page that stays is not
+ * enough for.
+ */
 static result optprobe_slots()
 {
-	static constexpr size_t nr_clones = 10;
+	static constexpr size_t nr_clones = 40;
 
 	TRY(need_counters(count));
 	TRY(need_module("execmem_clone_000"));
@@ -201,12 +300,12 @@ static result optprobe_slots()
 	};
 	TRY(on_and_off());
 	settle();
-	size_t n = 0;
+	size_t n = 0, rounds = 0;
 	count->begin();
-	for (; n < how_often(); n += nr_clones)
+	for (; n < how_often(); n += nr_clones, rounds++)
 		TRY(on_and_off());
-	usleep(1000000);
-	return judge("optprobe on and off", n, count->end());
+	TRY(freed("optprobe on and off", "kprobes", rounds));
+	return judge("optprobe on and off", n, count->end(), rounds, rounds);
 }
 
 static result ftrace_trampolines()
@@ -230,7 +329,7 @@ static result ftrace_trampolines()
 		spit(t.dir + "/current_tracer", "nop");
 		f += count->end();
 	}
-	return judge("ftrace trampoline", n, f, n);
+	return judge("ftrace trampoline", n, f, n, n);
 }
 
 /* Bytes of text outside the image, as the page tables have it. */
@@ -255,12 +354,9 @@ static u64 text_bytes()
  */
 static result more_room()
 {
-	static constexpr u64 large = 2 << 20;
-
 	TRY(need_counters(count));
 	TRY(need_jit());
-	if (page_tables::path().empty())
-		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
+	TRY(need_dump());
 	settle();
 	const u64 before = text_bytes();
 	std::vector<unique_fd> progs;
@@ -286,13 +382,17 @@ static result more_room()
 	      (long long)in.splits, grown);
 
 	count->begin();
+	const size_t nr_progs = progs.size();
 	progs.clear();
-	usleep(2000000);
+	TRY(freed("2 MB less for text", "bpf", nr_progs));
 	figures out = count->end();
 	const u64 after = text_bytes();
 	CHECK(count->error.empty(), "%s", count->error.c_str());
-	diag("%s", out.describe("2 MB less for text", (most - std::min(most, after)) / large).c_str());
 	const s64 given_back = (most - std::min(most, after)) / large;
+	diag("%s", out.describe("2 MB less for text", given_back).c_str());
+	CHECK(given_back > 0, "%llu bytes of text became %llu", (unsigned long long)most, (unsigned long long)after);
+	CHECK(!in_large || out.shrinks == given_back, "%lld large pages went, and %lld chunks were given back",
+	      (long long)given_back, (long long)out.shrinks);
 	CHECK(!in_large || (out.shootdowns <= 2 * given_back && !out.splits),
 	      "%lld shootdowns and %lld splits when %lld large pages go", (long long)out.shootdowns,
 	      (long long)out.splits, (long long)given_back);
@@ -304,6 +404,7 @@ int main()
 	int ret = run_cases({
 		{ "source", source },
 		{ "counters_count", counters_count },
+		{ "splits_count", splits_count },
 		{ "bpf_programs", bpf_programs },
 		{ "bpf_trampolines", bpf_trampolines },
 		{ "kprobe_slots", kprobe_slots },

@@ -9,7 +9,23 @@
  * On the command line: ftrace=function ftrace_filter=FUNCTION, and
  * kprobe_event=p:early/NAME,FUNCTION+OFFSET;...
  */
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "arch.hpp"
+#include "kallsyms.hpp"
+#include "kprobes.hpp"
+#include "ktap.hpp"
+#include "page_tables.hpp"
 #include "pool.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static result need_parameter(const char *name, const char *example)
 {
@@ -34,12 +50,10 @@ static result text_is_rox(const page_tables &pt, const symbol &s)
 /* All of that @owner, of which there has to be one. */
 static result all_rox(const char *owner)
 {
-	if (page_tables::path().empty())
-		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
+	TRY(need_dump());
 
 	std::vector<symbol> texts = kallsyms().of_module(owner);
 	page_tables pt;
-	CHECK(pt.error.empty(), "%s", pt.error.c_str());
 	CHECK(!texts.empty(), "/proc/kallsyms shows nothing of %s", owner);
 	for (const symbol &s : texts)
 		TRY(text_is_rox(pt, s));
@@ -52,8 +66,8 @@ static result function_tracer()
 	TRY(need_parameter("ftrace_filter", "FUNCTION"));
 	const std::string function = *kernel_parameter("ftrace_filter");
 
-	CHECK(trim(slurp(tracefs("current_tracer")).value_or("")) == "function", "the tracer is not there");
-	std::string calls = slurp(tracefs("trace")).value_or("");
+	CHECK(trim(read_or_fail(tracefs("current_tracer"))) == "function", "the tracer is not there");
+	std::string calls = read_or_fail(tracefs("trace"));
 	CHECK(calls.find(": " + function + " <-") != calls.npos, "no call of %s was seen", function.c_str());
 	return pass();
 }
@@ -75,9 +89,10 @@ static result starts_anywhere()
 {
 	TRY(need_parameter("ftrace", "function"));
 	TRY(need_pool());
-	if (!kallsyms().has("kernel_randomize_memory") ||
-	    slurp("/proc/cmdline").value_or("").find("nokaslr") != std::string::npos)
-		return skip("CONFIG_RANDOMIZE_MEMORY is not set, or nokaslr");
+	if (read_or_fail("/proc/cmdline").find("nokaslr") != std::string::npos)
+		return skip("nokaslr");
+	if (!kallsyms().has("kernel_randomize_memory"))
+		return skip("CONFIG_RANDOMIZE_MEMORY is not set");
 	std::vector<symbol> texts = kallsyms().of_module("__builtin__ftrace");
 	CHECK(!texts.empty(), "/proc/kallsyms shows nothing of __builtin__ftrace");
 	pool_list list;
@@ -97,7 +112,7 @@ static result kprobes()
 	u64 hits = 0;
 
 	/* GROUP_NAME HITS MISSES; the name alone in 6.1 */
-	for (const std::string &line : split(slurp(tracefs("kprobe_profile")).value_or(""))) {
+	for (const std::string &line : split(read_or_fail(tracefs("kprobe_profile")))) {
 		std::vector<std::string> w = words(line);
 
 		if (w.size() != 3)
@@ -135,11 +150,11 @@ static result off_and_on()
 	if (!exists(tracefs("events/early")))
 		diag("there is no events/early");
 	TRY(write("set_event", "!early:*\n"));
-	TRY(write("kprobe_events", "\n", O_WRONLY | O_TRUNC));
-	CHECK(words(slurp(tracefs("kprobe_profile")).value_or("?")).empty(), "the kprobes do not go");
+	CHECK(!remove_kprobe_events("early"), "the kprobes cannot be removed");
+	CHECK(words(read_or_fail(tracefs("kprobe_profile"))).empty(), "the kprobes do not go");
 	TRY(write("set_ftrace_filter", "do_sys_openat2"));
 	TRY(write("current_tracer", "function"));
-	std::string calls = slurp(tracefs("trace")).value_or("");
+	std::string calls = read_or_fail(tracefs("trace"));
 	TRY(write("current_tracer", "nop"));
 	CHECK(calls.find(": do_sys_openat2 <-") != calls.npos, "no call was seen");
 	return no_wx();

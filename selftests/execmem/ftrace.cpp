@@ -3,9 +3,23 @@
  * Function tracing through trampolines: kernel and module functions, several
  * tracers on one function, the function graph, direct calls from modules.
  */
-#include <sys/mman.h>
+#include <cstring>
+#include <string>
 
-#include "load.hpp"
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "guest.hpp"
+#include "kallsyms.hpp"
+#include "kprobes.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "settings.hpp"
+#include "tracer.hpp"
 
 static result need_ftrace()
 {
@@ -93,10 +107,12 @@ static result module_loaded_while_traced()
 	return pass();
 }
 
+/* There is one tracer of graphs only, and no instance can have it. */
 static result graph()
 {
 	TRY(need_ftrace());
-	if (slurp(tracefs("available_tracers")).value_or("").find("function_graph") == std::string::npos)
+	TRY(need_disruptive());
+	if (read_or_fail(tracefs("available_tracers")).find("function_graph") == std::string::npos)
 		return skip("CONFIG_FUNCTION_GRAPH_TRACER is not set");
 	defer restore([] {
 		spit(tracefs("current_tracer"), "nop");
@@ -107,7 +123,7 @@ static result graph()
 	CHECK(!spit(tracefs("current_tracer"), "function_graph"), "function_graph");
 	for (int i = 0; i < 5; i++)
 		syscall(SYS_getppid);
-	std::string trace = slurp(tracefs("trace")).value_or("");
+	std::string trace = read_or_fail(tracefs("trace"));
 	size_t n = 0;
 	for (const std::string &name : aliases(getppid_fn()))
 		for (size_t at = 0; (at = trace.find(name + "()", at)) != trace.npos; at++)
@@ -121,8 +137,10 @@ static test_case direct(const char *module, const char *print)
 {
 	return { std::string("direct_") + module, [=] {
 		TRY(need_ftrace());
+		/* What the samples print goes to the buffer that everybody uses. */
+		TRY(need_disruptive());
 		TRY(need_module(module, "CONFIG_SAMPLE_FTRACE_DIRECT"));
-		spit(tracefs("tracing_on"), "1");
+		set_for_now(tracefs("tracing_on"), "1");
 		spit(tracefs("trace"), "", O_WRONLY | O_TRUNC);
 		loaded_module m(module);
 		CHECK(!m.err, "%s: %s", module, strerror(-m.err));
@@ -134,7 +152,7 @@ static test_case direct(const char *module, const char *print)
 
 			if (p != MAP_FAILED)
 				munmap(p, 1 << 20);
-			t = slurp(tracefs("trace")).value_or("");
+			t = read_or_fail(tracefs("trace"));
 			return t.find(print) != t.npos;
 		});
 		CHECK(seen, "no \"%s\" in the trace: %s", print, t.substr(0, 600).c_str());

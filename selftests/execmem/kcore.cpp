@@ -3,8 +3,25 @@
  * /proc/kcore shows run-time text as it is, for debuggers and crash tools; and
  * what is not anybody's code holds trap instructions there.
  */
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <elf.h>
+
+#include "arch.hpp"
 #include "bpf.hpp"
+#include "elf.hpp"
+#include "kallsyms.hpp"
 #include "kcore.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "page_tables.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static result need_kcore()
 {
@@ -84,15 +101,10 @@ static result bpf_program()
 
 		/* The machine code, as bpf(2) gives it. */
 		std::string code(65536, '\0');
-		bpf_prog_info info;
-		union bpf_attr attr = bpf_zero();
-		memset(&info, 0, sizeof(info));
+		bpf_prog_info info { };
 		info.jited_prog_insns = ptr(code.data());
 		info.jited_prog_len = code.size();
-		attr.info.bpf_fd = p.fd;
-		attr.info.info_len = sizeof(info);
-		attr.info.info = ptr(&info);
-		CHECK(!sys_bpf(BPF_OBJ_GET_INFO_BY_FD, attr) && info.jited_prog_len, "no machine code");
+		CHECK(!bpf_info(p.fd, info) && info.jited_prog_len, "no machine code");
 		code.resize(info.jited_prog_len);
 
 		std::vector<bpf_image> images = bpf_images(p.fd);
@@ -142,18 +154,11 @@ static result module_memory()
  */
 static u64 end_of_code(const std::string &module)
 {
-	std::string image = slurp(module_path(module)).value_or("");
-	Elf64_Ehdr eh;
+	const elf_file file(read_or_fail(module_path(module)));
 	u64 last = 0, end = 0;
 
-	if (image.size() < sizeof(eh))
-		return 0;
-	memcpy(&eh, image.data(), sizeof(eh));
-	std::vector<Elf64_Shdr> sections(eh.e_shnum);
-	memcpy(sections.data(), image.data() + eh.e_shoff, sections.size() * sizeof(sections[0]));
-	const char *names = image.data() + sections[eh.e_shstrndx].sh_offset;
-	for (const Elf64_Shdr &s : sections) {
-		std::string name = names + s.sh_name;
+	for (const Elf64_Shdr &s : file.sections) {
+		const std::string name = file.name(s);
 
 		if (!(s.sh_flags & SHF_ALLOC) || !(s.sh_flags & SHF_EXECINSTR) || name.starts_with(".init"))
 			continue;
@@ -179,8 +184,7 @@ static result rest_of_module()
 	TRY(need_module("execmem_test"));
 	if (trap().empty())
 		return skip("which trap instruction this architecture has is not known here");
-	if (page_tables::path().empty())
-		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
+	TRY(need_dump());
 	loaded_module m("execmem_test");
 	CHECK(!m.err, "execmem_test: %s", strerror(-m.err));
 	kcore core;
@@ -208,8 +212,7 @@ static result freed_program()
 	TRY(need_jit());
 	if (trap().empty())
 		return skip("which trap instruction this architecture has is not known here");
-	if (page_tables::path().empty())
-		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
+	TRY(need_dump());
 	kcore core;
 	unique_fd first(bpf_prog_load(bpf_return(1, 400)));
 	unique_fd freed(bpf_prog_load(bpf_return(2, 400)));
@@ -227,7 +230,7 @@ static result freed_program()
 	bool unmapped = false;
 	bool gone = wait_for(10000, [&] {
 		page_tables pt;
-		unmapped = pt.error.empty() && !pt.find(i.addr);
+		unmapped = !pt.find(i.addr);
 		now = core.read(i.addr, i.len);
 		return unmapped || now == repeat(trap(), i.len / trap().size());
 	});

@@ -4,7 +4,24 @@
  * slot, of a jump-optimised slot, of ftrace and of a return probe; and when
  * they are gone the probed text is what it was.
  */
-#include "load.hpp"
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "arch.hpp"
+#include "kallsyms.hpp"
+#include "kprobes.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "settings.hpp"
+#include "types.hpp"
 
 static constexpr int calls = 1000;
 
@@ -30,7 +47,7 @@ static void call_getppid(int n)
 
 static void optimisation(bool on)
 {
-	spit("/proc/sys/debug/kprobes-optimization", on ? "1" : "0");
+	set_for_now("/proc/sys/debug/kprobes-optimization", on ? "1" : "0");
 }
 
 /* @n calls are @n hits; without the probe none. */
@@ -183,47 +200,60 @@ static result many_slots()
 	optimisation(false);
 	module_clones clones(100);
 	CHECK(!clones.err, "clones: %s", strerror(-clones.err));
-	size_t nr = 0, pages = 0;
-	defer restore([] {
-		spit(tracefs("kprobe_events"), "\n", O_WRONLY | O_TRUNC);
-		optimisation(true);
-	});
+	size_t pages = 0;
+	kprobe_set probes("execmem_many");
+	defer restore([] { optimisation(true); });
 
 	for (size_t i = 0; i < clones.names.size() && pages < 2; i++) {
-		const auto starts = instructions(clones.names[i] + ":execmem_clone_work", 80);
-
-		for (int off = 4; off < 80; off += arch == arch_id::arm64 || arch == arch_id::powerpc ? 4 : 1) {
-			if (starts && !starts->count(off))
-				continue;
-			if (!append(tracefs("kprobe_events"), format("p:execmem/many%zu %s:execmem_clone_work+%d\n",
-								     nr, clones.names[i].c_str(), off)))
-				nr++;
-		}
+		probes.fill(clones.names[i] + ":execmem_clone_work");
 		if (i % 8 == 7)
 			pages = kallsyms().with_prefix("kprobe_insn_page").size();
 	}
+	const size_t nr = probes.size();
 	diag("%zu probes, %zu slot pages in kallsyms", nr, pages);
 	CHECK(nr >= 200, "only %zu probes could be placed", nr);
 	/* A large page holds more slots than there are places for probes here. */
 	const size_t want = page_size() > 4096 ? 1 : 2;
 	CHECK(pages >= want || arch == arch_id::other, "%zu slot pages for %zu probes", pages, nr);
-	CHECK(!spit(tracefs("kprobe_events"), "\n", O_WRONLY | O_TRUNC), "cannot remove the probes");
+	CHECK(!probes.remove(), "cannot remove the probes");
 	int err = clones.unload();
 	CHECK(!err, "unload: %s", strerror(-err));
 	return pass();
 }
 
+/* The list has a probe while it is there; in the end it has none of ours. */
 static result gone_from_list()
 {
 	TRY(need_kprobes());
-	std::string list = slurp(debugfs("kprobes/list")).value_or("");
+	std::string error;
+	/* The lines that have a probe of these tests. */
+	auto ours = [&] {
+		auto list = slurp(debugfs("kprobes/list"));
+		std::string found;
 
+		if (!list)
+			error = format("cannot read kprobes/list: %s", strerror(errno));
+		for (const std::string &line : split(list.value_or(""))) {
+			bool is = line.find("execmem") != line.npos;
+
+			for (const std::string &name : aliases(getppid_fn()))
+				is |= line.find(" " + name + "+") != line.npos;
+			if (is)
+				found += line + "; ";
+		}
+		return found;
+	};
+	{
+		kprobe_event ev("listed", getppid_fn());
+
+		CHECK(!ev.err && !ev.enable(true), "kprobe at %s: %s", getppid_fn().c_str(), strerror(-ev.err));
+		CHECK(!ours().empty(), "a kprobe at %s is not listed", getppid_fn().c_str());
+	}
 	/* Freed slots are collected later. */
-	bool gone = wait_for(10000, [&] {
-		list = slurp(debugfs("kprobes/list")).value_or("");
-		return list.find(getppid_fn()) == list.npos && list.find("execmem") == list.npos;
-	});
-	CHECK(gone, "still listed: %s", list.c_str());
+	std::string left;
+	bool gone = wait_for(10000, [&] { return (left = ours()).empty(); });
+	CHECK(error.empty(), "%s", error.c_str());
+	CHECK(gone, "still listed: %s", left.c_str());
 	return pass();
 }
 

@@ -1,10 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Livepatch of a function of a module and of the image, in either order of loading. */
-#include <elf.h>
+#include <cerrno>
+#include <cstring>
 #include <memory>
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include <elf.h>
+
+#include "arch.hpp"
+#include "elf.hpp"
+#include "ktap.hpp"
 #include "livepatch.hpp"
+#include "modules.hpp"
+#include "page_tables.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static std::string target()
 {
@@ -13,7 +27,7 @@ static std::string target()
 
 static bool image_patched()
 {
-	return slurp("/proc/cmdline").value_or("") == "execmem livepatch\n";
+	return read_or_fail("/proc/cmdline") == "execmem livepatch\n";
 }
 
 static result patch_loaded_module()
@@ -79,17 +93,8 @@ static result patch_coming_module()
  * relocations move to a section .klp.rela.OBJECT.SECTION. New tables go to the
  * end of the file. Documentation/livepatch/module-elf-format.rst has the format.
  */
-class late_module {
-	std::vector<Elf64_Shdr> sections;
+class late_module : public elf_file {
 	std::string names;	/* of the sections */
-
-	template <typename T> std::vector<T> table(const Elf64_Shdr &s) const
-	{
-		std::vector<T> v(s.sh_size / sizeof(T));
-
-		memcpy(v.data(), image.data() + s.sh_offset, v.size() * sizeof(T));
-		return v;
-	}
 
 	/* Puts @bytes at the end of the file, as the contents of @s. */
 	void put(Elf64_Shdr &s, const void *bytes, size_t size)
@@ -100,27 +105,16 @@ class late_module {
 		image.append(static_cast<const char *>(bytes), size);
 	}
 
-	std::string bytes(const Elf64_Shdr &s) const { return image.substr(s.sh_offset, s.sh_size); }
-
 public:
-	std::string image;
 	std::vector<std::string> made;	/* names of the new sections */
 
-	late_module(std::string file, const std::string &object) : image(std::move(file))
+	late_module(std::string file, const std::string &object) : elf_file(std::move(file))
 	{
 		const std::string mark = "execmem_late_";
-		Elf64_Ehdr eh;
 
-		if (image.size() < sizeof(eh))
+		if (sections.empty())
 			return;
-		memcpy(&eh, image.data(), sizeof(eh));
-		if (memcmp(eh.e_ident, ELFMAG, SELFMAG) || eh.e_ident[EI_CLASS] != ELFCLASS64)
-			return;
-		Elf64_Shdr all { };
-		all.sh_offset = eh.e_shoff;
-		all.sh_size = eh.e_shnum * sizeof(Elf64_Shdr);
-		sections = table<Elf64_Shdr>(all);
-		names = bytes(sections[eh.e_shstrndx]);
+		names = bytes(sections[header.e_shstrndx]);
 
 		size_t symtab = 0;
 		while (symtab < sections.size() && sections[symtab].sh_type != SHT_SYMTAB)
@@ -167,11 +161,12 @@ public:
 			names += '\0';
 			made.push_back(name);
 		}
-		put(sections[eh.e_shstrndx], names.data(), names.size());
+		put(sections[header.e_shstrndx], names.data(), names.size());
+		Elf64_Shdr all { };
 		put(all, sections.data(), sections.size() * sizeof(sections[0]));
-		eh.e_shoff = all.sh_offset;
-		eh.e_shnum = sections.size();
-		memcpy(image.data(), &eh, sizeof(eh));
+		header.e_shoff = all.sh_offset;
+		header.e_shnum = sections.size();
+		memcpy(image.data(), &header, sizeof(header));
 	}
 };
 
@@ -183,7 +178,7 @@ static result late_relocations(bool patch_first)
 {
 	TRY(need_livepatch());
 	TRY(need_module("execmem_klp_late"));
-	late_module late(slurp(module_path("execmem_klp_late")).value_or(""), "execmem_test");
+	late_module late(read_or_fail(module_path("execmem_klp_late")), "execmem_test");
 	std::string made;
 	for (const std::string &name : late.made)
 		made += " " + name;

@@ -4,9 +4,18 @@
  * every kind, init sections, percpu data, exception and bug tables, static
  * keys and calls, tracepoints, modules that use modules.
  */
+#include <cerrno>
+#include <cstring>
 #include <memory>
+#include <string>
+#include <vector>
 
-#include "common.hpp"
+#include "kallsyms.hpp"
+#include "klog.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "proc.hpp"
+#include "run.hpp"
 
 static std::unique_ptr<loaded_module> mod;
 
@@ -37,7 +46,7 @@ static test_case in_module(const char *what, const char *if_absent = nullptr)
 			return skip("%s", if_absent);
 		CHECK(got == "1", "%s is \"%s\" in the module", what, got.c_str());
 		return pass();
-	} };
+	}, "load" };
 }
 
 static result flip(const char *param, const char *value, const char *expect)
@@ -106,7 +115,6 @@ static result dependent_module()
 	CHECK(!err, "execmem_dep: %s", strerror(-err));
 	return pass();
 }
-
 
 static result unloads()
 {
@@ -190,12 +198,12 @@ int main()
 		in_module("alternatives", "x86 only"),
 		in_module("given_param"),
 		in_module("kasan_redzone", "CONFIG_KASAN_GENERIC is not set"),
-		{ "functions", functions },
-		{ "static_key", static_key },
-		{ "static_call", static_call },
-		{ "tracepoint", tracepoint },
-		{ "dependent_module", dependent_module },
-		{ "unload", unloads },
+		{ "functions", functions, "load" },
+		{ "static_key", static_key, "load" },
+		{ "static_call", static_call, "load" },
+		{ "tracepoint", tracepoint, "load" },
+		{ "dependent_module", dependent_module, "load" },
+		{ "unload", unloads, "load" },
 		{ "reload_often", reload_often },
 		{ "neighbours", neighbours },
 		{ "tree_static_keys", tree_static_keys },

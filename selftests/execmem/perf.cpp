@@ -4,11 +4,29 @@
  * text which runs: whoever traces the processor decodes what it did with that.
  * Memory that follows these records must be the memory that the kernel has.
  */
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <linux/perf_event.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "arch.hpp"
+#include "bpf.hpp"
+#include "kcore.hpp"
+#include "ktap.hpp"
 #include "load.hpp"
 #include "pool.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 struct perf_record {
 	u64 time;
@@ -262,7 +280,7 @@ static result text_pokes()
 	if (arch != arch_id::x86_64)
 		return skip("this architecture does not tell perf what it writes to text");
 	if (!exists(debugfs("execmem")))
-		return skip("the kernel has no <debugfs>/execmem");
+		return skip("CONFIG_EXECMEM is not set (no <debugfs>/execmem)");
 	/* Of what was there before perf was told before: trampolines of ftrace that stay. */
 	const pool_list before;
 	TRY(need_perf(perf));
@@ -275,13 +293,13 @@ static result text_pokes()
 	{
 		live_load load(20);
 		CHECK(load.error.empty(), "%s", load.error.c_str());
-		/* Probes are optimised a while later, which writes as well. */
-		usleep(2000000);
+		/* Probes are optimised a while later, all that wait for it at once, which writes as well. */
+		auto last = kprobe_optimised("last", getppid_symbol(kallsyms()));
+		CHECK(last, "no kprobe becomes a jump");
 		perf->listen();
 		CHECK(perf->error.empty(), "%s", perf->error.c_str());
 
 		const pool_list list;
-		CHECK(list.error.empty(), "%s", list.error.c_str());
 		for (const area &a : list.areas)
 			if (a.live() && (a.type == "kprobes" || a.type == "ftrace"))
 				slots.push_back(a);

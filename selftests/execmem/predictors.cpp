@@ -4,9 +4,27 @@
  * load, where a CPU may remember branches of what was there before; and only
  * then. In a boot of its own, on a processor for which the kernel does that.
  */
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <sys/socket.h>
+
+#include "arch.hpp"
+#include "bpf.hpp"
 #include "counters.hpp"
 #include "footprint.hpp"
+#include "klog.hpp"
+#include "kprobes.hpp"
+#include "ktap.hpp"
 #include "pool.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 /* How often the kernel has flushed since begin(). */
 class flushes {

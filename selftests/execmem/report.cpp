@@ -4,7 +4,19 @@
  * dump joined with kallsyms, while a load is live.  The same lines go to the
  * host for its summary.
  */
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "arch.hpp"
+#include "host.hpp"
+#include "kallsyms.hpp"
+#include "ktap.hpp"
 #include "load.hpp"
+#include "page_tables.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 struct user {
 	u64 lo = ~0ULL, hi = 0;
@@ -32,8 +44,7 @@ static const char *user_of(const symbol &s)
 
 static result table()
 {
-	if (page_tables::path().empty())
-		return skip("CONFIG_PTDUMP_DEBUGFS is not set");
+	TRY(need_dump());
 	live_load load(50);
 	page_tables pt;
 	kallsyms ks;
@@ -44,7 +55,6 @@ static result table()
 	u64 text = ks.addr("_text"), end = ks.addr("_end");
 
 	CHECK(load.error.empty(), "%s", load.error.c_str());
-	CHECK(pt.error.empty(), "%s", pt.error.c_str());
 	for (const symbol &s : ks.syms) {
 		if (const char *u = user_of(s)) {
 			users[u].add(s.addr);

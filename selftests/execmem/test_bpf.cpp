@@ -9,7 +9,19 @@
  * memory, not about the memory, and takes ten times as long as all others. With
  * "execmem_test_bpf=whole" on the command line these run too.
  */
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
 #include "bpf.hpp"
+#include "host.hpp"
+#include "klog.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "proc.hpp"
+#include "run.hpp"
 
 static std::vector<std::string> summaries;
 static int load_error = -ENODEV;
@@ -85,7 +97,7 @@ int main()
 {
 	return run_cases({
 		{ "runs", runs },
-		{ "none_failed", none_failed },
-		{ "jited", jited },
+		{ "none_failed", none_failed, "runs" },
+		{ "jited", jited, "runs" },
 	});
 }

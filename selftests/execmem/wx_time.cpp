@@ -2,10 +2,24 @@
 /*
  * W^X over time: execmem_watch.ko looks at the page table at each return from
  * set_memory_*() and from vmalloc.  A page that is writable and executable for
- * a microsecond only is found too, where a dump would come too late.
+ * a microsecond only is found too, where a dump would come too late.  A call
+ * that the watch has missed is a failure: nobody knows what it did.
  */
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "arch.hpp"
+#include "bpf.hpp"
+#include "ktap.hpp"
 #include "load.hpp"
+#include "modules.hpp"
 #include "pool.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static std::unique_ptr<loaded_module> watch;
 static int watch_error;
@@ -23,9 +37,12 @@ static result need_watch()
 	return pass();
 }
 
+/* What the watch says of @what; -1 when it says nothing, which is never a good answer. */
 static int watched(const char *what)
 {
-	return atoi(module_param("execmem_watch", what).c_str());
+	std::string value = module_param("execmem_watch", what);
+
+	return value.empty() ? -1 : atoi(value.c_str());
 }
 
 static void clear()
@@ -35,12 +52,13 @@ static void clear()
 
 static result no_violation(const char *during)
 {
-	int seen = watched("transitions"), bad = watched("violations");
+	int seen = watched("transitions"), bad = watched("violations"), missed = watched("missed");
 
-	diag("up to %s: %d transitions, %d violations", during, seen, bad);
+	diag("up to %s: %d transitions, %d violations, %d missed", during, seen, bad, missed);
 	for (const std::string &l : split(module_param("execmem_watch", "report")))
 		diag("%s", l.c_str());
 	CHECK(seen > 0, "the watch saw nothing");
+	CHECK(missed == 0, "the watch missed %d calls up to %s", missed, during);
 	CHECK(bad == 0, "%d times a page was W+X up to %s", bad, during);
 	return pass();
 }
@@ -55,6 +73,27 @@ static result planted_page_is_seen()
 	CHECK(!err, "plant: %s", strerror(-err));
 	CHECK(watched("violations") > 0, "a planted W+X page was not seen");
 	clear();
+	return pass();
+}
+
+/* More calls of one function at a time than the watch has room for: it says how many it lost. */
+static result missed_calls_are_counted()
+{
+	TRY(need_watch());
+	const int room = watched("max_active");
+
+	CHECK(room > 0, "the watch has no room for any call");
+	for (int more : { 0, 6 }) {
+		clear();
+		int err = spit("/sys/module/execmem_watch/parameters/nest", std::to_string(room + more));
+		int missed = watched("missed");
+
+		CHECK(!err, "nest: %s", strerror(-err));
+		CHECK(missed == more, "of %d calls %d have no room, the watch says that it missed %d", room + more,
+		      more, missed);
+	}
+	clear();
+	CHECK(watched("missed") == 0, "what was missed before is not forgotten");
 	return pass();
 }
 
@@ -98,9 +137,10 @@ int main()
 {
 	int ret = run_cases({
 		{ "planted_page_is_seen", planted_page_is_seen },
+		{ "missed_calls_are_counted", missed_calls_are_counted },
 		{ "load", under_load },
 		{ "growth", under_growth },
-		{ "unload", under_unload },
+		{ "unload", under_unload, "load" },
 	});
 
 	load.reset();

@@ -2,8 +2,10 @@
 /*
  * Watch every change of kernel page permissions: at the return from
  * set_memory_*(), and where vmalloc hands out a new area or maps pages into a
- * sparse one, look at the page table itself.  A page that is writable and executable then is a
- * violation, however short it lasts.
+ * sparse one, look at the page table itself.  A page that is writable and
+ * executable then is a violation, however short it lasts.
+ *
+ * A call that a probe has missed was not looked at: "missed" says how many were.
  */
 #include <linux/kprobes.h>
 #include <linux/mm.h>
@@ -14,6 +16,9 @@
 #include "lookup.h"
 
 static atomic_t nr_transitions, nr_violations;
+
+/* How many calls of one function may be on their way at a time. */
+#define MAX_ACTIVE 64
 
 struct violation {
 	unsigned long addr;
@@ -93,7 +98,7 @@ static int set_memory_return(struct kretprobe_instance *ri, struct pt_regs *regs
 	return 0;
 }
 
-static int alloc_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
+static int no_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
 	return 0;
 }
@@ -107,13 +112,31 @@ static int alloc_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 	return 0;
 }
 
+/*
+ * A function of ours that has as many calls on their way as the test asks for:
+ * with more than MAX_ACTIVE some must be missed, and be counted as such.
+ */
+static noinline __noclone int execmem_watch_nested(int depth)
+{
+	int below = depth > 1 ? execmem_watch_nested(depth - 1) : 0;
+
+	/* No tail call: each has to be on its way until those below are back. */
+	barrier();
+	return below + 1;
+}
+
+static int nested_return(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	return 0;
+}
+
 #define WATCH(name, entry, ret)				\
 	{						\
 		.kp.symbol_name = name,			\
 		.entry_handler = entry,			\
 		.handler = ret,				\
 		.data_size = sizeof(struct call),	\
-		.maxactive = 64,			\
+		.maxactive = MAX_ACTIVE,		\
 	}
 
 static struct kretprobe watches[] = {
@@ -123,7 +146,8 @@ static struct kretprobe watches[] = {
 	WATCH("set_memory_nx", set_memory_entry, set_memory_return),
 	WATCH("set_memory_rox", set_memory_entry, set_memory_return),
 	WATCH("vm_sparse_map", sparse_entry, set_memory_return),
-	WATCH("__vmalloc_node_range", alloc_entry, alloc_return),
+	WATCH("__vmalloc_node_range", no_entry, alloc_return),
+	WATCH("execmem_watch_nested", no_entry, nested_return),
 };
 
 static bool registered[ARRAY_SIZE(watches)];
@@ -136,6 +160,25 @@ static int transitions_get(char *buf, const struct kernel_param *kp)
 static int violations_get(char *buf, const struct kernel_param *kp)
 {
 	return sprintf(buf, "%d\n", atomic_read(&nr_violations));
+}
+
+/* Calls of all functions that no probe has seen, since they were last forgotten. */
+static unsigned long missed_before;
+
+static unsigned long missed(void)
+{
+	unsigned long n = 0;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(watches); i++)
+		if (registered[i])
+			n += READ_ONCE(watches[i].nmissed) + READ_ONCE(watches[i].kp.nmissed);
+	return n;
+}
+
+static int missed_get(char *buf, const struct kernel_param *kp)
+{
+	return sprintf(buf, "%lu\n", missed() - missed_before);
 }
 
 static int report_get(char *buf, const struct kernel_param *kp)
@@ -153,7 +196,25 @@ static int clear_set(const char *val, const struct kernel_param *kp)
 {
 	atomic_set(&nr_transitions, 0);
 	atomic_set(&nr_violations, 0);
+	missed_before = missed();
 	return 0;
+}
+
+/* Have so many calls of one function on their way at a time. */
+static int nest_set(const char *val, const struct kernel_param *kp)
+{
+	int depth, err = kstrtoint(val, 0, &depth);
+
+	if (err)
+		return err;
+	if (depth < 1 || depth > 2 * MAX_ACTIVE)
+		return -EINVAL;
+	return execmem_watch_nested(depth) == depth ? 0 : -EIO;
+}
+
+static int max_active_get(char *buf, const struct kernel_param *kp)
+{
+	return sprintf(buf, "%d\n", MAX_ACTIVE);
 }
 
 /* Make a page that is W+X for a moment: the watch must see it. */
@@ -174,12 +235,18 @@ static int plant_set(const char *val, const struct kernel_param *kp)
 
 static const struct kernel_param_ops transitions_ops = { .get = transitions_get };
 static const struct kernel_param_ops violations_ops = { .get = violations_get };
+static const struct kernel_param_ops missed_ops = { .get = missed_get };
+static const struct kernel_param_ops max_active_ops = { .get = max_active_get };
+static const struct kernel_param_ops nest_ops = { .set = nest_set };
 static const struct kernel_param_ops report_ops = { .get = report_get };
 static const struct kernel_param_ops clear_ops = { .set = clear_set };
 static const struct kernel_param_ops plant_ops = { .set = plant_set };
 
 module_param_cb(transitions, &transitions_ops, NULL, 0444);
 module_param_cb(violations, &violations_ops, NULL, 0444);
+module_param_cb(missed, &missed_ops, NULL, 0444);
+module_param_cb(max_active, &max_active_ops, NULL, 0444);
+module_param_cb(nest, &nest_ops, NULL, 0200);
 module_param_cb(report, &report_ops, NULL, 0444);
 module_param_cb(clear, &clear_ops, NULL, 0200);
 module_param_cb(plant, &plant_ops, NULL, 0200);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What <debugfs>/execmem says of the pool. */
+#ifndef EXECMEM_POOL_HPP
+#define EXECMEM_POOL_HPP
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bpf.hpp"
+
+static constexpr u64 granule = 64, large = 2 << 20;
+
+struct chunk {
+	u64 addr, size, origin, leaf, live, node;
+};
+
+struct area {
+	u64 addr, size;
+	std::string type, state, where, caller;
+
+	bool live() const { return state == "allocated" || state == "finished"; }
+};
+
+/* <debugfs>/execmem */
+struct pool_list {
+	std::string text;
+	std::vector<chunk> chunks;
+	std::vector<area> areas;
+	u64 start = 0, idle = 0, largest_free = 0;
+
+	/* Empty where there is no such file; cannot_read where it says what nobody understands. */
+	pool_list();
+
+	u64 size() const;
+
+	/* Bytes that belong to somebody, of that type. */
+	u64 live(std::string_view of = "") const;
+
+	const area *find(u64 addr) const;
+};
+
+/* There is one; it has taken memory at the first request. */
+result need_pool();
+
+#endif /* EXECMEM_POOL_HPP */
