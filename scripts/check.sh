@@ -230,9 +230,13 @@ oracle_sees_red() {
 		grep -q 'ffffffff.* is writable and executable' "$results/host.log"
 }
 
-# What does not need KASAN, lockdep and kmemleak, and takes long with them, is left
-# out: alias, placement, report, counts; and test_bpf and predictors, but for check-long.
-debug_tests=wx,wx_time,modules,bpf,kprobes,ftrace,livepatch,refusals,faults,kcore,kunit,pool,churn,hibernate,perf,early,its
+# What KASAN, lockdep, kmemleak and failures on demand add to. The others are in the
+# run of default, and in check-long here as well: alias, wx_time, placement, test_bpf,
+# report, counts, perf, and early, its and predictors, which want boots of their own.
+debug_tests=wx,modules,bpf,kprobes,ftrace,livepatch,refusals,faults,kcore,kunit,pool,churn,hibernate
+
+# What goes another way without CONFIG_MODULES; in check-long all that can run there.
+nomodules_tests=wx,placement,bpf,kprobes,ftrace,refusals,kcore,kunit,counts,pool,early
 
 # Those that depend on where text comes from.
 pool_tests=wx,bpf,kprobes,ftrace,kunit,counts,pool,perf,predictors
@@ -247,6 +251,11 @@ booted_with() {
 churn() {
 	ARCH=x86_64 FLAVOUR=debug CPUS=4 TESTS=churn APPEND="execmem_churn=1800:${EPOCHSECONDS}" \
 		RESULTS=$build/churn "$scripts/run.sh"
+}
+
+# What of lib/test_bpf.ko tests the JIT more than where its code lies.
+whole_test_bpf() {
+	ARCH=$1 FLAVOUR=default TESTS=test_bpf APPEND=execmem_test_bpf=whole RESULTS=$build/test_bpf-$1 "$scripts/run.sh"
 }
 
 # Each allocation fails once, where the tests of every day take a sample.
@@ -308,7 +317,10 @@ long)
 	kaslr x86_64
 	kaslr arm64
 	check 'run x86_64 debug, all of it' run x86_64 debug
-	check 'run x86_64 inline' run x86_64 inline "$debug_tests,test_bpf,predictors"
+	check 'run x86_64 nomodules, all of it' run x86_64 nomodules
+	check 'run x86_64 inline' run x86_64 inline "$debug_tests,wx_time,perf,early,its,test_bpf,predictors"
+	check 'lib/test_bpf.ko, all of it' whole_test_bpf x86_64
+	check 'lib/test_bpf.ko, all of it, arm64' whole_test_bpf arm64
 	check 'half an hour of churn' churn
 	check 'each allocation fails once' all_faults
 	check 'counts, 1000 times each' counts default counts
@@ -339,7 +351,7 @@ long)
 		"$build/execmem=off" booted_with execmem=off "$pool_tests"
 	check_run 'run x86_64 default where there are no large pages (nohugevmalloc)' nohugevmalloc \
 		"$build/nohugevmalloc" booted_with nohugevmalloc wx,kunit,pool
-	check_run 'run x86_64 nomodules' 'x86_64 nomodules' "$build/x86_64-nomodules" run x86_64 nomodules
+	check_run 'run x86_64 nomodules' 'x86_64 nomodules' "$build/x86_64-nomodules" run x86_64 nomodules "$nomodules_tests"
 	check_run 'run arm64 default' 'arm64 default' "$build/arm64-default" run arm64 default
 	say 'waiting for the guest of debug'
 	wait "$ahead" || true

@@ -33,8 +33,10 @@
 #include <getopt.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace {
@@ -58,10 +60,11 @@ double now()
 }
 
 double started;
+std::string speaker;	/* which of several boots */
 
 void progress(const std::string &what)
 {
-	printf("[%6.1f s] %s\n", now() - started, what.c_str());
+	printf("[%6.1f s] %s%s\n", now() - started, speaker.c_str(), what.c_str());
 	fflush(stdout);
 }
 
@@ -254,15 +257,17 @@ void run(const settings &s)
 /* Tests that share a boot, and what it needs. */
 struct boot {
 	std::string cpu, append;
+	bool apart = false;
 	std::vector<std::string> tests;
 };
 
 /*
  * The list of tests says which of them want a boot of their own:
  *
- *   NAME TIMEOUT CLASS [cpu=QEMU-CPU] [cmdline=kernel parameters, to the end of the line]
+ *   NAME TIMEOUT CLASS [apart] [cpu=QEMU-CPU] [cmdline=kernel parameters, to the end of the line]
  *
- * cpu= is for x86; elsewhere such a test goes with the others and skips.
+ * cpu= is for x86; elsewhere such a test goes with the others and skips. Where all
+ * tests run, those that take long are in a guest apart, on another processor.
  */
 std::vector<boot> plan_boots(const settings &s)
 {
@@ -292,8 +297,9 @@ std::vector<boot> plan_boots(const settings &s)
 				b.cpu = line.substr(cpu + 5, line.find(' ', cpu + 1) - cpu - 5);
 		}
 
+		b.apart = s.tests.empty() && line.substr(0, std::min(cpu, cmdline)).ends_with(" apart");
 		auto same = std::find_if(boots.begin(), boots.end(), [&b](const boot &other) {
-			return other.cpu == b.cpu && other.append == b.append;
+			return other.cpu == b.cpu && other.append == b.append && other.apart == b.apart;
 		});
 		if (same == boots.end())
 			same = boots.insert(boots.end(), b);
@@ -339,16 +345,13 @@ std::string expected_source(const settings &s)
 	return source == "pool" ? leaves : source;
 }
 
-/* Boots once, runs those tests, prints the verdict. */
-bool run_boot(settings s, const boot &b, size_t number, size_t count)
+/* What one of the boots needs, in a directory of its own. */
+settings prepare_boot(settings s, const boot &b, size_t number)
 {
 	std::string names;
 
 	for (const auto &name : b.tests)
 		names += (names.empty() ? "" : ",") + name;
-	/* what another list of tests has left */
-	for (size_t n = 2; !number && std::filesystem::remove_all(s.guest.dir + "/boot-" + std::to_string(n)); n++)
-		;
 	if (number) {
 		s.guest.dir += "/boot-" + std::to_string(number + 1);
 		mkdir(s.guest.dir.c_str(), 0777);
@@ -366,11 +369,66 @@ bool run_boot(settings s, const boot &b, size_t number, size_t count)
 		fprintf(stderr, "run-guest: %s: %s\n", s.config.c_str(), error.message().c_str());
 		exit(2);
 	}
-	if (count > 1)
-		progress("boot " + std::to_string(number + 1) + " of " + std::to_string(count) + ": " +
-			 names + (b.append.empty() ? "" : " with " + b.append));
+	s.tests = names;
+	return s;
+}
+
+/*
+ * Runs the guest in a process of its own, which says of each line whose it is.
+ * Where QEMU cannot be started the guest has left no status, and is judged so.
+ */
+pid_t start_boot(const settings &s, const boot &b, size_t number, size_t count)
+{
+	fflush(nullptr);
+
+	const pid_t parent = getpid(), child = fork();
+
+	if (child)
+		return child;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(127);
+	speaker = "boot " + std::to_string(number + 1) + " of " + std::to_string(count) + ": ";
+	progress(s.tests + (b.append.empty() ? "" : " with " + b.append));
 	run(s);
-	return print_verdict(judge(s.guest.dir, s.tree, s.complete_is_good));
+	fflush(nullptr);
+	_exit(0);
+}
+
+/* All boots, two at a time where there are two processors; then their verdicts in order. */
+bool run_boots(const settings &s, const std::vector<boot> &boots)
+{
+	const size_t at_once = std::min(2L, sysconf(_SC_NPROCESSORS_ONLN));
+	std::vector<settings> prepared;
+	size_t running = 0;
+	bool good = true;
+
+	/* what another list of tests has left */
+	for (size_t n = 2; std::filesystem::remove_all(s.guest.dir + "/boot-" + std::to_string(n)); n++)
+		;
+	for (const boot &b : boots)
+		prepared.push_back(prepare_boot(s, b, prepared.size()));
+	if (boots.size() == 1) {
+		run(prepared[0]);
+		return print_verdict(judge(prepared[0].guest.dir, s.tree, s.complete_is_good));
+	}
+	for (size_t i = 0; i < boots.size() || running; ) {
+		if (i < boots.size() && running < at_once) {
+			unlink((prepared[i].guest.dir + "/status").c_str());
+			if (start_boot(prepared[i], boots[i], i, boots.size()) > 0)
+				running++;
+			else
+				perror("run-guest: fork");
+			i++;
+		} else if (wait(nullptr) > 0) {
+			running--;
+		}
+	}
+	for (size_t i = 0; i < boots.size(); i++) {
+		printf("\nboot %zu of %zu: %s\n", i + 1, boots.size(), prepared[i].tests.c_str());
+		good = print_verdict(judge(prepared[i].guest.dir, s.tree, s.complete_is_good)) && good;
+	}
+	return good;
 }
 
 /* The directories of a run: of its first boot, and of the others. */
@@ -546,10 +604,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 
-		const auto boots = plan_boots(s);
-
-		for (size_t i = 0; i < boots.size(); i++)
-			good = run_boot(s, boots[i], i, boots.size()) && good;
+		good = run_boots(s, plan_boots(s));
 	}
 	printf("run: %s\n", good ? "good" : "BAD");
 	return good ? 0 : 1;
