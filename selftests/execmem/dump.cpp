@@ -9,7 +9,18 @@
  * Not in the list of tests: scripts/tools.sh dump brings it into the guest, and looks
  * at what the tools make of the dump.
  */
-#include "common.hpp"
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "host.hpp"
+#include "kallsyms.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static result dump()
 {
@@ -39,7 +50,7 @@ static result dump()
 		at[s.addr]++;
 	}
 	unsigned int modules = 0;
-	for (const std::string &line : split(slurp("/proc/modules").value_or(""))) {
+	for (const std::string &line : split(read_or_fail("/proc/modules"))) {
 		const std::string module = words(line)[0];
 		const symbol *text = nullptr, *data = nullptr;
 

@@ -11,7 +11,27 @@
  * Not in the list of tests: it needs a perf beside it, "perf-tool", made from the
  * kernel tree. scripts/tools.sh perf brings it into the guest.
  */
-#include "load.hpp"
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "arch.hpp"
+#include "bpf.hpp"
+#include "kallsyms.hpp"
+#include "ktap.hpp"
+#include "modules.hpp"
+#include "proc.hpp"
+#include "run.hpp"
+#include "types.hpp"
 
 static const char placeholder[] = "execmem_busy_a";
 
@@ -22,12 +42,12 @@ struct busy_module {
 
 	explicit busy_module(char x)
 	{
-		std::string image = slurp(module_path(placeholder)).value_or("");
+		std::string image = read_or_fail(module_path(placeholder));
 
 		name.back() = x;
 		for (size_t at = 0; (at = image.find(placeholder, at)) != image.npos; at += name.size())
 			image.replace(at, name.size(), name);
-		err = image.empty() ? -ENOENT : init_module_image(image);
+		err = init_module_image(image);
 	}
 
 	~busy_module()
@@ -52,7 +72,7 @@ static std::map<std::string, extent> extents()
 	std::map<std::string, extent> all;
 
 	show_pointers();
-	for (const std::string &line : split(slurp("/proc/modules").value_or(""))) {
+	for (const std::string &line : split(read_or_fail("/proc/modules"))) {
 		/* NAME SIZE USERS DEPS STATE BASE [TAINT] */
 		const std::vector<std::string> w = words(line);
 
@@ -115,7 +135,7 @@ static std::vector<sample> profile(const std::vector<std::string> &args)
 	 * and then calls all of the kernel kcore. Others' names the modules.
 	 */
 	unique_fd copy(open("/tmp/perf_names.kallsyms", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-	const std::string all = slurp("/proc/kallsyms").value_or("");
+	const std::string all = read_or_fail("/proc/kallsyms");
 	if (!copy || write(copy.fd, all.data(), all.size()) != static_cast<ssize_t>(all.size()))
 		return samples;
 	const std::string script = output_of({ perf_tool(), "script", "-i", data_file, "-F", "ip,sym,dso",
@@ -222,7 +242,7 @@ static result program()
 	const text_symbols text;
 	unlink(program_file);
 	const std::vector<sample> samples = profile({ "program", b.name });
-	const std::vector<std::string> where = words(slurp(program_file).value_or(""));
+	const std::vector<std::string> where = words(read_if_there(program_file));
 
 	CHECK(where.size() == 2, "the program did not run");
 	const u64 start = strtoull(where[0].c_str(), nullptr, 16), len = strtoull(where[1].c_str(), nullptr, 10);
