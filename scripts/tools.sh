@@ -13,7 +13,8 @@
 # DRGN= programs to take instead.
 
 . "$(dirname "$0")/common.sh"
-[[ ${1:-} = perf || ${1:-} = dump ]] || die 'usage: tools.sh perf|dump'
+arguments perf dump -- "$@"
+(($#)) || misused 'which? perf or dump'
 export ARCH=x86_64 FLAVOUR=default
 check_arch
 scripts=$top/scripts
@@ -42,7 +43,7 @@ boot() {
 	local test=$1 stage=$home/add
 	mkdir -p "$stage/tests"
 	cp "$out/tests/$test" "$stage/tests/"
-	echo "$test 600" > "$stage/tests/list"
+	echo "$test 600 safe" > "$stage/tests/list"
 	(cd "$stage" && find . -type f -printf "file /%P $stage/%P 0755 0 0\n") > "$home/list"
 	"$kernel/usr/gen_init_cpio" "$home/list" > "$home/add.cpio" || die 'the initramfs could not be written'
 	# of several archives the last has its way
