@@ -202,7 +202,7 @@ static result misuse()
 	loaded_module m("execmem_misuse");
 	CHECK(!m.err, "execmem_misuse: %s", strerror(-m.err));
 
-	expected_noise noise("WARNING: CPU: [0-9]+ PID: [0-9]+ at mm/execmem");
+	expected_noise noise("WARNING: CPU: [0-9]+ PID: [0-9]+ at (\\S*/)?mm/(execmem|vmalloc)");
 	std::vector<std::string> said = split(module_param("execmem_misuse", "misuse"));
 	size_t warned = 0;
 	for (const std::string &line : split(noise.mark.since()))
