@@ -362,10 +362,13 @@ static result send_with(const char *cc)
 	CHECK(listener && client, "socket: %s", strerror(errno));
 	strcpy(ifr.ifr_name, "lo");
 	CHECK(!ioctl(client.fd, SIOCGIFFLAGS, &ifr), "lo: %s", strerror(errno));
-	if (!(ifr.ifr_flags & IFF_UP)) {
-		ifr.ifr_flags |= IFF_UP;
-		CHECK(!ioctl(client.fd, SIOCSIFFLAGS, &ifr), "lo: %s", strerror(errno));
-	}
+	const ifreq was = ifr;
+	defer down([&] {
+		if (!(was.ifr_flags & IFF_UP))
+			ioctl(client.fd, SIOCSIFFLAGS, &was);
+	});
+	ifr.ifr_flags |= IFF_UP;
+	CHECK(!ioctl(client.fd, SIOCSIFFLAGS, &ifr), "lo: %s", strerror(errno));
 	addr.sin_family = AF_INET;
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	CHECK(!bind(listener.fd, reinterpret_cast<sockaddr *>(&addr), len) && !listen(listener.fd, 1) &&

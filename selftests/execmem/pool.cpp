@@ -16,6 +16,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -238,6 +239,24 @@ static u64 granules(const unique_fd &prog)
 	return (bpf_images(prog.fd).at(0).len + 8 + 16 + granule - 1) / granule * granule;
 }
 
+/*
+ * Bytes of @type, or of all, that somebody has in @after and nobody had in @before.
+ * A difference of two sums would be less by what earlier cases freed meanwhile.
+ */
+static u64 added(const pool_list &before, const pool_list &after, std::string_view type = "")
+{
+	u64 n = 0;
+
+	for (const area &a : after.areas) {
+		if (a.where != "pool" || !a.live() || (!type.empty() && a.type != type))
+			continue;
+		const area *old = before.find(a.addr);
+		if (!old || !old->live() || old->addr != a.addr || old->size != a.size)
+			n += a.size;
+	}
+	return n;
+}
+
 static result density()
 {
 	static constexpr size_t nr_progs = 1000, nr_kprobes = 500, nr_trampolines = 100;
@@ -282,8 +301,8 @@ static result density()
 
 	pool_list after;
 	page_tables pt;
-	u64 live = after.live() - before.live(), grown = after.size() - std::min(before.size(), after.size());
-	u64 trampoline = after.live("bpf") - with_progs.live("bpf");
+	u64 live = added(before, after), grown = after.size() - std::min(before.size(), after.size());
+	u64 trampoline = added(with_progs, after, "bpf");
 	for (const unique_fd &tracer : tracers)
 		trampoline -= granules(tracer);
 	u64 in_large = 0, all = 0;
@@ -298,7 +317,7 @@ static result density()
 	}
 	diag("1000 programs: %llu bytes, their lengths rounded to granules: %llu", (unsigned long long)bpf,
 	     (unsigned long long)rounded);
-	const u64 slots = after.live("kprobes") - before.live("kprobes");
+	const u64 slots = added(before, after, "kprobes");
 	diag("100 trampolines: %llu bytes; 500 kprobes: %llu bytes", (unsigned long long)trampoline,
 	     (unsigned long long)slots);
 	diag("%llu bytes live, for which the pool has taken %llu", (unsigned long long)live,

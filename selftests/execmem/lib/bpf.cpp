@@ -142,6 +142,8 @@ int bpf_info(int fd, bpf_prog_info &info)
 {
 	union bpf_attr attr = bpf_zero();
 
+	/* With kptr_restrict=2 there would be neither addresses nor code. */
+	show_pointers();
 	attr.info.bpf_fd = fd;
 	attr.info.info_len = sizeof(info);
 	attr.info.info = ptr(&info);
