@@ -239,7 +239,7 @@ debug_tests=wx,modules,bpf,kprobes,ftrace,livepatch,refusals,faults,kcore,kunit,
 nomodules_tests=wx,placement,bpf,kprobes,ftrace,refusals,kcore,kunit,counts,pool,early
 
 # Those that depend on where text comes from.
-pool_tests=wx,bpf,kprobes,ftrace,kunit,counts,pool,perf,predictors
+pool_tests=wx,bpf,limit,kprobes,ftrace,kunit,counts,pool,perf,predictors
 
 # The same kernel with another form of memory for text.
 booted_with() {

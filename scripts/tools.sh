@@ -43,7 +43,7 @@ boot() {
 	local test=$1 stage=$home/add
 	mkdir -p "$stage/tests"
 	cp "$out/tests/$test" "$stage/tests/"
-	echo "$test 600 safe" > "$stage/tests/list"
+	echo "$test 600 guest" > "$stage/tests/list"
 	(cd "$stage" && find . -type f -printf "file /%P $stage/%P 0755 0 0\n") > "$home/list"
 	"$kernel/usr/gen_init_cpio" "$home/list" > "$home/add.cpio" || die 'the initramfs could not be written'
 	# of several archives the last has its way

@@ -356,11 +356,14 @@ settings prepare_boot(settings s, const boot &b, size_t number)
 		s.guest.dir += "/boot-" + std::to_string(number + 1);
 		mkdir(s.guest.dir.c_str(), 0777);
 	}
+	/* The suites run while the kernel boots: what takes long does where they are looked at. */
+	const bool kunit = std::find(b.tests.begin(), b.tests.end(), "kunit") != b.tests.end();
+
 	s.guest.cpu = b.cpu;
 	s.guest.append = std::string("console=") + find_machine(s.guest.arch)->console +
 		" panic=-1 oops=panic panic_on_warn=1 hung_task_panic=1" + patience + " execmem.slow=" +
 		std::to_string(static_cast<int>(s.slow)) + " execmem.cpus=" + std::to_string(s.guest.cpus) +
-		(names.empty() ? "" : " execmem.tests=" + names) +
+		(names.empty() ? "" : " execmem.tests=" + names) + (kunit ? " execmem_kunit.long=1" : "") +
 		(b.append.empty() ? "" : " " + b.append) + (s.append.empty() ? "" : " " + s.append);
 	s.guest.append += " execmem.expect=" + expected_source(s);
 	/* the judge asks it whether what was skipped had to be */

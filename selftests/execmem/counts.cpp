@@ -364,7 +364,7 @@ static result more_room()
 	for (int i = 0; i < 100; i++)
 		progs.emplace_back(bpf_prog_load(bpf_return_large(i, 8000)));
 	figures in = count->end();
-	const s64 tables = count->below({ "vm_sparse_map" }).shootdowns;
+	const s64 tables = count->below({ "vm_area_map_run" }).shootdowns;
 	for (const unique_fd &p : progs)
 		CHECK(p, "program: %s", strerror(-p.fd));
 	const u64 most = text_bytes();

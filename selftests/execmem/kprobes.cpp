@@ -221,6 +221,17 @@ static result many_slots()
 	return pass();
 }
 
+/* An event for a module that is not there waits for it, also where no module can come. */
+static result of_absent_module()
+{
+	TRY(need_kprobes());
+	int err = append(tracefs("kprobe_events"), "p:execmem_absent/waits execmem_absent:no_function\n");
+	CHECK(!err, "refused: %s", strerror(-err));
+	err = append(tracefs("kprobe_events"), "-:execmem_absent/waits\n");
+	CHECK(!err, "cannot be removed: %s", strerror(-err));
+	return pass();
+}
+
 /* The list has a probe while it is there; in the end it has none of ours. */
 static result gone_from_list()
 {
@@ -268,6 +279,7 @@ int main()
 		{ "in_module", in_module },
 		{ "module_goes_and_comes", module_goes_and_comes },
 		{ "many_slots", many_slots },
+		{ "of_absent_module", of_absent_module },
 		{ "gone_from_list", gone_from_list },
 	});
 }

@@ -19,6 +19,7 @@
 static const std::map<std::string, std::string> wanted = {
 	{ "execmem", "CONFIG_EXECMEM_KUNIT_TEST" },
 	{ "kprobes_test", "CONFIG_KPROBES_SANITY_TEST" },
+	{ "vmalloc", "CONFIG_VMALLOC_KUNIT_TEST" },
 };
 
 static std::string root()
@@ -36,9 +37,14 @@ static result results_of(const std::string &suite)
 		return skip("%s is not set (no suite %s)", wanted.at(suite).c_str(), suite.c_str());
 	CHECK(text, "the results of suite %s cannot be read", suite.c_str());
 	for (const std::string &l : split(*text)) {
-		/* what a case has to say */
+		/* what a case has to say, and what it has not looked at */
 		if (l.starts_with("    # ") && l.find(" takes ") != l.npos)
 			diag("%s", l.substr(6).c_str());
+		if (l.starts_with("    ok ") && l.find("# SKIP") != l.npos) {
+			diag("%s", l.substr(4).c_str());
+			const bool asked = kernel_parameter("execmem_kunit.long") == "1";
+			CHECK(!asked || l.find("asked for by execmem_kunit.long") == l.npos, "it was asked for");
+		}
 		if (l.starts_with("ok ")) {
 			ok = true;
 			if (l.find("# SKIP") != l.npos)

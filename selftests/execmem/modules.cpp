@@ -169,6 +169,44 @@ static result neighbours()
 	return pass();
 }
 
+static result need_helpers()
+{
+	if (!kallsyms().has("execmem_text_alloc"))
+		return skip("not in the kernel without the series");
+	return need_module("execmem_helpers");
+}
+
+/* What <linux/module.h> says to code that is not of this kernel. */
+static result type_classes()
+{
+	TRY(need_helpers());
+	loaded_module m("execmem_helpers");
+	CHECK(!m.err, "execmem_helpers: %s", strerror(-m.err));
+	const std::string got = module_param("execmem_helpers", "classes");
+	const char *want = "-1:\n0: core text\n1: core data core_data\n2: core data core_data\n"
+			   "3: core data core_data\n4: init text\n5: init data\n6: init data";
+
+	CHECK(got == want, "the classes of types: %s", got.c_str());
+	return pass();
+}
+
+/* Whoever reads an oops wants to know whose data that is, symbol or not. */
+static result data_has_a_name()
+{
+	TRY(need_helpers());
+	loaded_module m("execmem_helpers");
+	CHECK(!m.err, "execmem_helpers: %s", strerror(-m.err));
+	const std::vector<std::string> lines = split(module_param("execmem_helpers", "names"));
+
+	for (const std::string &l : lines)
+		diag("%s", l.c_str());
+	CHECK(lines.size() == 6, "%zu addresses, expected the ends of data, rodata and ro_after_init",
+	      lines.size());
+	for (const std::string &l : lines)
+		CHECK(l.ends_with(" [execmem_helpers]") && l.find("+0x") != l.npos, "%s", l.c_str());
+	return pass();
+}
+
 static result tree_static_keys()
 {
 	TRY(need_module("test_static_keys", "CONFIG_TEST_STATIC_KEYS"));
@@ -206,6 +244,8 @@ int main()
 		{ "unload", unloads, "load" },
 		{ "reload_often", reload_often },
 		{ "neighbours", neighbours },
+		{ "type_classes", type_classes },
+		{ "data_has_a_name", data_has_a_name },
 		{ "tree_static_keys", tree_static_keys },
 	});
 }

@@ -15,17 +15,22 @@
 
 #include <linux/perf_event.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "arch.hpp"
 #include "bpf.hpp"
+#include "bpf_insn.hpp"
+#include "btf.hpp"
+#include "guest.hpp"
 #include "kcore.hpp"
 #include "ktap.hpp"
 #include "load.hpp"
 #include "pool.hpp"
 #include "proc.hpp"
 #include "run.hpp"
+#include "settings.hpp"
 #include "types.hpp"
 
 struct perf_record {
@@ -262,6 +267,71 @@ static result programs()
 	return pass();
 }
 
+/*
+ * The size of a trampoline in its symbol is the one that perf is told. The symbol is
+ * seen in a backtrace of the program that the trampoline calls. A program that prints
+ * turns its event on for the whole machine.
+ */
+static result trampoline_size()
+{
+	std::unique_ptr<listener> perf;
+	const std::string dir = tracefs("instances/execmem_backtrace");
+	const std::string event = "events/bpf_trace/bpf_trace_printk";
+
+	TRY(need_disruptive());
+	TRY(need_bpf_trampolines());
+	TRY(need_perf(perf));
+	if (!exists(tracefs(event)))
+		return skip("CONFIG_BPF_EVENTS is not set");
+	const std::string on_for_all = tracefs(event + "/enable");
+	CHECK(!set_for_now(on_for_all, trim(read_or_fail(on_for_all))), "%s is not a switch", event.c_str());
+	CHECK(!mkdir(dir.c_str(), 0755), "%s: %s", dir.c_str(), strerror(errno));
+	defer remove([&] {
+		spit(dir + "/events/enable", "0");
+		rmdir(dir.c_str());
+	});
+	for (const std::string &on : { std::string("options/stacktrace"), std::string("options/sym-offset"), event + "/enable" })
+		CHECK(!spit(dir + "/" + on, "1"), "cannot turn on %s", on.c_str());
+	/* trace_printk("hi") */
+	unique_fd prog(bpf_tracing_load("bpf_fentry_test1", BPF_TRACE_FENTRY, {
+		store_dw_imm(BPF_REG_10, -8, 'h' | 'i' << 8),
+		mov_reg(BPF_REG_1, BPF_REG_10),
+		add_imm(BPF_REG_1, -8),
+		mov_imm(BPF_REG_2, 3),
+		call_helper(BPF_FUNC_trace_printk),
+		mov_imm(BPF_REG_0, 0),
+		exit_insn(),
+	}));
+	CHECK(prog, "fentry: %s", strerror(-prog.fd));
+	unique_fd link(bpf_attach(prog.fd));
+	if (link.fd == -enotsupp || link.fd == -EOPNOTSUPP)
+		return skip("no CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS on this architecture");
+	CHECK(link, "attach: %s", strerror(-link.fd));
+	u32 ret;
+	CHECK(!bpf_run(prog.fd, &ret), "test run");
+
+	/* => NAME+OFFSET/SIZE */
+	const std::string trace = read_or_fail(dir + "/trace");
+	const size_t at = trace.find("bpf_trampoline_");
+	CHECK(at != trace.npos, "no trampoline in the backtrace: %s", trace.c_str());
+	const std::string symbol = trace.substr(at, trace.find_first_of(" \n", at) - at);
+	const std::string name = symbol.substr(0, symbol.find('+'));
+	const size_t slash = symbol.find('/');
+	CHECK(slash != symbol.npos, "no size: %s", symbol.c_str());
+	const u32 size = strtoul(symbol.c_str() + slash + 1, nullptr, 16);
+	u32 told = 0;
+	wait_for(2000, [&] {
+		perf->listen();
+		for (const ksymbol &s : perf->symbols)
+			if (s.name == name && !s.gone)
+				told = s.len;
+		return told != 0;
+	});
+	CHECK(perf->error.empty(), "%s", perf->error.c_str());
+	CHECK(told && told == size, "%s; perf was told of %#x bytes", symbol.c_str(), told);
+	return pass();
+}
+
 /* Does @list have that area, too, in use? */
 static bool has(const pool_list &list, const area &a)
 {
@@ -326,6 +396,13 @@ static result text_pokes()
 			      (unsigned long long)a.size);
 			for (u64 at = a.addr; at < a.addr + length; at++)
 				CHECK(perf->text.count(at), "perf was not told what is at %#llx", (unsigned long long)at);
+			/* RET, then traps up to a pointer; or a jump that fills the room of both. */
+			const std::string end = memory.read(a.addr + length - 13, 5);
+			const size_t ret = end.rfind('\xc3');
+			CHECK(end.size() == 5 && (end[0] == '\xe9' ||
+			      (ret != end.npos && end.find_first_not_of('\xcc', ret + 1) == end.npos)),
+			      "the trampoline at %#llx ends with %02x %02x %02x %02x %02x", (unsigned long long)a.addr,
+			      end[0] & 0xff, end[1] & 0xff, end[2] & 0xff, end[3] & 0xff, end[4] & 0xff);
 		}
 	}
 	/* The trampoline of ftrace_ops that are never freed stays with them, as in 6.1. */
@@ -358,6 +435,7 @@ int main()
 {
 	return run_cases({
 		{ "programs", programs },
+		{ "trampoline_size", trampoline_size },
 		{ "text_pokes", text_pokes },
 	});
 }

@@ -291,6 +291,43 @@ static result module_base_is_random()
 	return pass();
 }
 
+/*
+ * Data need not be where branches reach, and leaves these addresses to text. On
+ * arm64 they are 128 MB; other text may have the first of them, so ask for half.
+ */
+static result data_leaves_near()
+{
+	if (arch != arch_id::arm64)
+		return skip("one range for all of a module on this architecture");
+	TRY(need_module("execmem_clone_000"));
+	TRY(need_module("execmem_test"));
+	module_clones clones(20);
+	CHECK(!clones.err, "a module: %s", strerror(-clones.err));
+	loaded_module m("execmem_test");
+	CHECK(!m.err, "execmem_test: %s", strerror(-m.err));
+	std::vector<std::string> names = clones.names;
+	names.push_back("execmem_test");
+
+	u64 lo = ~0ULL, hi = 0, data = ~0ULL;
+	for (const std::string &name : names) {
+		u64 text = section_addr(name, ".text");
+
+		CHECK(text, "%s has no .text", name.c_str());
+		lo = std::min(lo, text);
+		hi = std::max(hi, text);
+		for (const char *s : { ".rodata", ".data", ".data..ro_after_init", ".bss",
+				       ".gnu.linkonce.this_module" })
+			if (u64 addr = section_addr(name, s))
+				data = std::min(data, addr);
+	}
+	diag("text %#llx-%#llx, data from %#llx", (unsigned long long)lo, (unsigned long long)hi,
+	     (unsigned long long)data);
+	CHECK(hi - lo < 128 << 20, "the text of 21 modules is %llu MB apart", (unsigned long long)(hi - lo) >> 20);
+	CHECK(data != ~0ULL && data > lo && data - lo >= 64 << 20,
+	      "data begins %lld kB behind the first text", (long long)(data - lo) >> 10);
+	return pass();
+}
+
 int main()
 {
 	return run_cases({
@@ -304,5 +341,6 @@ int main()
 		{ "optprobe_slot", optprobe_slot },
 		{ "ftrace_trampoline", ftrace_trampoline },
 		{ "module_base_is_random", module_base_is_random },
+		{ "data_leaves_near", data_leaves_near },
 	});
 }

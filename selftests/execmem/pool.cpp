@@ -174,7 +174,7 @@ struct reservations {
 	reservations()
 	{
 		for (const vmalloc_area &a : vmallocinfo()) {
-			if (!a.sparse)
+			if (!a.owner_mapped)
 				continue;
 			windows[a.addr] = a.size;
 			pages += a.pages;
@@ -193,7 +193,7 @@ static result side_by_side()
 	pool_list list;
 	reservations reserved;
 
-	CHECK(!reserved.windows.empty(), "/proc/vmallocinfo shows no sparse area");
+	CHECK(!reserved.windows.empty(), "/proc/vmallocinfo shows no area that its owner maps");
 	for (const chunk &c : list.chunks) {
 		auto it = reserved.windows.upper_bound(c.addr);
 

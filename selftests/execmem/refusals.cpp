@@ -20,6 +20,7 @@
 #include "bpf.hpp"
 #include "bpf_insn.hpp"
 #include "btf.hpp"
+#include "elf.hpp"
 #include "footprint.hpp"
 #include "guest.hpp"
 #include "kallsyms.hpp"
@@ -70,6 +71,58 @@ static result bad_modules()
 		CHECK(!m.err, "execmem_test: %s", strerror(-m.err));
 		TRY(expect("second load", load_module("execmem_test"), -EEXIST));
 	}
+	return no_growth(before);
+}
+
+/* The module @file with the header of one section changed; "" if it has none of that name. */
+template <typename change>
+static std::string with_section(const elf_file &file, const std::string &name, change apply)
+{
+	std::string image = file.image;
+
+	for (size_t i = 0; i < file.sections.size(); i++) {
+		Elf64_Shdr section = file.sections[i];
+
+		if (file.name(section) != name)
+			continue;
+		apply(section);
+		memcpy(&image[file.header.e_shoff + i * sizeof(section)], &section, sizeof(section));
+		return image;
+	}
+	return "";
+}
+
+/*
+ * Sizes that no file has to cover, and alignments, can be any number of 64 bits.
+ * Memory that is not the module's is written where that is not seen.
+ */
+static result corrupt_sections()
+{
+	TRY(need_guest());
+	TRY(need_module("execmem_test"));
+	if (!kallsyms().has("execmem_text_alloc"))
+		return skip("not refused without the series");
+	if (sizeof(long) < sizeof(u64))
+		return skip("sizes have 32 bits on this architecture");
+	const elf_file file(read_or_fail(module_path("execmem_test")));
+	CHECK(!file.sections.empty(), "execmem_test.ko has no sections");
+	footprint before = settle();
+
+	auto refused = [&](const std::string &what, const std::string &bad) -> result {
+		CHECK(!bad.empty(), "%s: execmem_test.ko has no such section", what.c_str());
+		int err = init_module_image(bad);
+		if (!err)
+			unload_module("execmem_test");
+		return expect(what.c_str(), err, -ENOEXEC);
+	};
+	for (u64 size : { 1ULL << 32, 1ULL << 32 | 4096, 1ULL << 31, 0xfffffffffffff000ULL, ~0ULL })
+		TRY(refused(format(".bss of %#llx bytes", (unsigned long long)size),
+			    with_section(file, ".bss", [=](Elf64_Shdr &s) { s.sh_size = size; })));
+	/* The first section of a memory begins at its start, aligned or not. */
+	for (const char *name : { ".data", ".rodata" })
+		for (u64 align : { 1ULL << 32, 1ULL << 63 })
+			TRY(refused(format("%s aligned to %#llx", name, (unsigned long long)align),
+				    with_section(file, name, [=](Elf64_Shdr &s) { s.sh_addralign = align; })));
 	return no_growth(before);
 }
 
@@ -188,7 +241,7 @@ static bool pooled(const char *prefix)
 
 /*
  * Only what was allocated is freed, only by its first byte, and once; only the
- * owner of a sparse area maps there. Everything else warns and does no harm.
+ * owner of an area maps there. Everything else warns and does no harm.
  * The module takes the taint of these warnings back, which is no one else's to do.
  */
 static result misuse()
@@ -199,21 +252,30 @@ static result misuse()
 	const std::string was = read_or_fail(panic);
 	CHECK(!set_for_now(panic, "0"), "cannot write %s", panic);
 	defer restore([&] { spit(panic, was); });
+	/* Some warn once in a boot only. */
+	CHECK(!spit(debugfs("clear_warn_once"), "1"), "cannot write clear_warn_once");
 	loaded_module m("execmem_misuse");
 	CHECK(!m.err, "execmem_misuse: %s", strerror(-m.err));
 
 	expected_noise noise("WARNING: CPU: [0-9]+ PID: [0-9]+ at (\\S*/)?mm/(execmem|vmalloc)");
 	std::vector<std::string> said = split(module_param("execmem_misuse", "misuse"));
-	size_t warned = 0;
-	for (const std::string &line : split(noise.mark.since()))
-		warned += line.find("which is not allocated") != line.npos &&
+	size_t warned = 0, warned_of_mapped = 0;
+	for (const std::string &line : split(noise.mark.since())) {
+		warned_of_mapped += line.find("WARNING: ") != line.npos &&
+				    line.find(" free_vm_area+") != line.npos;
+		warned += (line.find("which is not allocated") != line.npos ||
+			   line.find("in an interrupt") != line.npos) &&
 			  line.find("[execmem_misuse]") != line.npos;
+	}
 	TRY(noise.no_splat());
 	for (const std::string &line : said)
 		diag("%s", line.c_str());
 	CHECK(said.size() == 1, "%zu misuses did harm, or were not refused", said.size());
-	CHECK(said[0] == "refused 12", "expected 12 to be refused");
-	CHECK(warned == 12, "%zu warnings name the caller and what he freed, expected 12", warned);
+	CHECK(said[0] == "refused 14", "expected 14 to be refused");
+	CHECK(warned == 14, "%zu warnings name the caller and what he freed, expected 14", warned);
+	if (kallsyms().has("vm_area_map_run"))
+		CHECK(warned_of_mapped == 1, "%zu warnings of an area that was freed while mapped, expected 1",
+		      warned_of_mapped);
 	return pass();
 }
 
@@ -320,6 +382,7 @@ int main()
 		{ "kmemleak_start", kmemleak_start },
 		{ "growth_is_seen", growth_is_seen },
 		{ "bad_modules", bad_modules },
+		{ "corrupt_sections", corrupt_sections },
 		{ "huge_module", huge_module },
 		{ "bad_programs", bad_programs },
 		{ "bad_kprobes", bad_kprobes },

@@ -15,10 +15,11 @@ pool_list::pool_list()
 		std::vector<std::string> w = words(line);
 		auto number = [&](size_t i) { return strtoull(w[i].c_str(), nullptr, 0); };
 
-		if (w.size() == 9 && w[0] == "pool") {
+		if (w.size() == 11 && w[0] == "pool" && w[9] == "fallbacks") {
 			start = number(2);
 			idle = number(4);
 			largest_free = number(6);
+			fallbacks = number(10);
 		} else if (w.size() == 12 && w[0] == "chunk" && w[3] == "ROX")
 			chunks.push_back({ number(1), number(2), number(5), number(7), number(9),
 					   number(11) });

@@ -19,7 +19,7 @@ struct area {
 	u64 addr, size;
 	std::string type, state, where, caller;
 
-	bool live() const { return state == "allocated" || state == "finished"; }
+	bool live() const { return state == "allocated" || state == "finishing" || state == "finished"; }
 };
 
 /* <debugfs>/execmem */
@@ -28,6 +28,7 @@ struct pool_list {
 	std::vector<chunk> chunks;
 	std::vector<area> areas;
 	u64 start = 0, idle = 0, largest_free = 0;
+	u64 fallbacks = 0;	/* how often there was no memory for a piece */
 
 	/* Empty where there is no such file; cannot_read where it says what nobody understands. */
 	pool_list();

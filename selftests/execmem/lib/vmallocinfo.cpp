@@ -22,7 +22,7 @@ std::vector<vmalloc_area> vmallocinfo()
 		for (const std::string &word : w) {
 			if (word.starts_with("pages="))
 				a.pages = strtoull(word.c_str() + 6, nullptr, 10);
-			a.sparse |= word == "sparse";
+			a.owner_mapped |= word == "owner-mapped";
 		}
 		areas.push_back(std::move(a));
 	}

@@ -11,7 +11,7 @@
 struct vmalloc_area {
 	u64 addr, size, pages;
 	std::string caller;	/* the function alone */
-	bool sparse;		/* its owner maps it, piece by piece */
+	bool owner_mapped;	/* piece by piece */
 };
 
 /* All areas, of which there are always some; cannot_read where a line is not understood. */

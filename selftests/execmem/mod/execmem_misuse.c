@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Misuses executable memory and sparse areas on purpose. Reading the parameter
+ * Misuses executable memory and areas of addresses on purpose. Reading the parameter
  * "misuse" does it, and gives a line for each that was not refused or has done
- * harm, and "refused N" at the end: so many frees of what was not allocated.
- * Each of them warns; that the kernel is tainted by it is taken back.
+ * harm, and "refused N" at the end: so many frees of what was not allocated, or
+ * in an interrupt. Each of them warns; that the kernel is tainted by it is taken
+ * back.
+ *
+ * Reading "unfinished", while execmem_finish() cannot protect what it is given,
+ * says "refused" if nothing but a free is possible after that.
  */
 #include <linux/execmem.h>
 #include <linux/mm.h>
@@ -18,6 +22,8 @@
 static typeof(&execmem_text_alloc) text_alloc;
 static typeof(&execmem_free) text_free;
 static typeof(&execmem_write) text_write;
+static typeof(&execmem_finish) text_finish;
+static typeof(&execmem_update) text_update;
 static unsigned long *taint;
 
 static char *report;
@@ -71,6 +77,13 @@ static void misuse_text(enum execmem_type type, const char *name)
 	if (!fill(p, 3))
 		complain("%s: not its owner's any more after it was freed by an address inside\n", name);
 
+	/* As good as a softirq: whoever it interrupts may hold the lock. */
+	local_bh_disable();
+	refused_free(q);
+	local_bh_enable();
+	if (!holds(q, 2) || !fill(q, 2))
+		complain("%s: freed in an interrupt\n", name);
+
 	text_free(p);
 	refused_free(p);
 	if (!holds(q, 2) || !fill(q, 4))
@@ -115,25 +128,33 @@ static void misuse_others(void)
 }
 
 /* Patches before "mm/vmalloc: add areas that their owner maps" have none. */
-#ifdef VM_SPARSE
+#ifdef VM_OWNER_MAPPED
 static typeof(&find_vm_area) find_area;
-static typeof(&get_vm_sparse_area) get_sparse;
-static typeof(&vm_sparse_map) sparse_map;
-static typeof(&vm_sparse_unmap) sparse_unmap;
+static typeof(&get_vm_owner_mapped_area) get_area;
+static typeof(&vm_area_map_run) map_run;
+static typeof(&vm_area_unmap_run) unmap_run;
+static typeof(&vmalloc_nr_pages) all_pages;
 
-static bool find_sparse(void)
+static bool find_areas(void)
 {
 	find_area = lookup_function("find_vm_area");
-	get_sparse = lookup_function("get_vm_sparse_area");
-	sparse_map = lookup_function("vm_sparse_map");
-	sparse_unmap = lookup_function("vm_sparse_unmap");
-	return find_area && get_sparse && sparse_map && sparse_unmap;
+	get_area = lookup_function("get_vm_owner_mapped_area");
+	map_run = lookup_function("vm_area_map_run");
+	unmap_run = lookup_function("vm_area_unmap_run");
+	all_pages = lookup_function("vmalloc_nr_pages");
+	return find_area && get_area && map_run && unmap_run && all_pages;
 }
 
-static void misuse_sparse(void)
+static struct vm_struct *make_area(unsigned long size, unsigned long align)
 {
-	struct vm_struct *area = get_sparse(2 * PAGE_SIZE, PAGE_SIZE, VMALLOC_START, VMALLOC_END,
-					    GFP_KERNEL, __builtin_return_address(0));
+	return get_area(size, align, VMALLOC_START, VMALLOC_END, GFP_KERNEL,
+			__builtin_return_address(0));
+}
+
+/* Outside of the area, or of others. */
+static void misuse_area(void)
+{
+	struct vm_struct *area = make_area(2 * PAGE_SIZE, PAGE_SIZE);
 	unsigned long addr = area ? (unsigned long)area->addr : 0;
 	struct page *page = alloc_pages(GFP_KERNEL, 2);
 	u8 *other = vmalloc(PAGE_SIZE), *in_area = (u8 *)addr;
@@ -153,38 +174,38 @@ static void misuse_sparse(void)
 	int i, err;
 
 	if (!area || !page || !other || !others) {
-		complain("sparse: no memory\n");
+		complain("area: no memory\n");
 		goto out;
 	}
 	memset(other, 9, SIZE);
 
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
-		err = sparse_map(area, bad[i].addr, page, bad[i].nr_pages, PAGE_SHIFT, PAGE_KERNEL);
+		err = map_run(area, bad[i].addr, page, bad[i].nr_pages, PAGE_SHIFT, PAGE_KERNEL);
 		if (err != -EINVAL)
-			complain("sparse: map %d gave %d\n", i, err);
+			complain("area: map %d gave %d\n", i, err);
 		if (!err)
-			sparse_unmap(area, bad[i].addr, bad[i].nr_pages);
+			unmap_run(area, bad[i].addr, bad[i].nr_pages);
 	}
-	err = sparse_map(others, (unsigned long)other, page, 1, PAGE_SHIFT, PAGE_KERNEL);
+	err = map_run(others, (unsigned long)other, page, 1, PAGE_SHIFT, PAGE_KERNEL);
 	if (err != -EINVAL)
-		complain("sparse: map in an area of vmalloc() gave %d\n", err);
+		complain("area: map in an area of vmalloc() gave %d\n", err);
 
-	err = sparse_map(area, addr, page, 2, PAGE_SHIFT, PAGE_KERNEL);
+	err = map_run(area, addr, page, 2, PAGE_SHIFT, PAGE_KERNEL);
 	if (err) {
-		complain("sparse: map gave %d\n", err);
+		complain("area: map gave %d\n", err);
 		goto out;
 	}
 	memset(in_area, 10, SIZE);
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		sparse_unmap(area, bad[i].addr, bad[i].nr_pages);
-	sparse_unmap(area, (unsigned long)other, 1);
-	sparse_unmap(others, (unsigned long)other, 1);
+		unmap_run(area, bad[i].addr, bad[i].nr_pages);
+	unmap_run(area, (unsigned long)other, 1);
+	unmap_run(others, (unsigned long)other, 1);
 	vfree(in_area);
 	if (!holds(in_area, 10) || area->nr_pages != 2 || find_area(in_area) != area)
-		complain("sparse: unmapped by somebody else\n");
+		complain("area: unmapped by somebody else\n");
 	if (!holds(other, 9))
-		complain("sparse: it unmapped what is not its own\n");
-	sparse_unmap(area, addr, 2);
+		complain("area: it unmapped what is not its own\n");
+	unmap_run(area, addr, 2);
 out:
 	vfree(other);
 	if (page)
@@ -192,13 +213,106 @@ out:
 	if (area)
 		free_vm_area(area);
 }
+
+/*
+ * Where something is mapped already, and a part of a large leaf. What harm is
+ * done if that is not refused is not known, so it is the end of it.
+ */
+static void misuse_mapped(void)
+{
+	const unsigned int order = PMD_SHIFT - PAGE_SHIFT;
+	struct vm_struct *area = NULL;
+	struct page *page = NULL;
+	unsigned long addr;
+	unsigned int shift;
+	int err;
+
+	if (order >= MAX_ORDER)
+		return;
+	page = alloc_pages(GFP_KERNEL | __GFP_NOWARN, order);
+	area = make_area(PMD_SIZE, PMD_SIZE);
+	if (!page || !area) {
+		complain("mapped: no memory\n");
+		goto out;
+	}
+	addr = (unsigned long)area->addr;
+	memset(page_address(page), 11, PMD_SIZE);
+
+	for (shift = PMD_SHIFT; ; shift = PAGE_SHIFT) {
+		err = map_run(area, addr, page, 1U << order, shift, PAGE_KERNEL);
+		if (err) {
+			complain("mapped: map gave %d\n", err);
+			goto out;
+		}
+		/* A large leaf, if there are any, or small ones. */
+		err = map_run(area, addr, page, 1U << order, PMD_SHIFT, PAGE_KERNEL);
+		if (err == -EINVAL)
+			err = map_run(area, addr + PMD_SIZE - PAGE_SIZE, page, 1, PAGE_SHIFT,
+				      PAGE_KERNEL);
+		if (err != -EINVAL) {
+			complain("mapped: a second map gave %d\n", err);
+			return;
+		}
+		err = 0;
+		if (!holds((void *)addr, 11) || !holds((void *)(addr + PMD_SIZE - SIZE), 11) ||
+		    area->nr_pages != 1U << order)
+			complain("mapped: a second map has changed the first\n");
+		/* Of a large leaf that is refused; a small one goes, and comes back. */
+		unmap_run(area, addr, 1);
+		if (area->nr_pages == (1U << order) - 1)
+			err = map_run(area, addr, page, 1, PAGE_SHIFT, PAGE_KERNEL);
+		else
+			unmap_run(area, addr + PAGE_SIZE, (1U << order) - 1);
+		if (err || !holds((void *)addr, 11) || !holds((void *)(addr + PMD_SIZE - SIZE), 11) ||
+		    area->nr_pages != 1U << order) {
+			complain("mapped: a part of a leaf took all of it along\n");
+			return;
+		}
+		unmap_run(area, addr, 1U << order);
+		if (shift == PAGE_SHIFT)
+			break;
+	}
+out:
+	if (area)
+		free_vm_area(area);
+	if (page)
+		__free_pages(page, order);
+}
+
+/* The owner forgot to unmap. It warns, and nobody has the page afterwards. */
+static void misuse_free(void)
+{
+	struct vm_struct *area = make_area(PAGE_SIZE, PAGE_SIZE);
+	struct page *page = alloc_page(GFP_KERNEL);
+	unsigned long before = all_pages();
+	u8 *p = area ? area->addr : NULL, byte;
+
+	if (!area || !page || map_run(area, (unsigned long)p, page, 1, PAGE_SHIFT, PAGE_KERNEL)) {
+		complain("free: no memory\n");
+		return;
+	}
+	*p = 12;
+	free_vm_area(area);
+	if (!copy_from_kernel_nofault(&byte, p, 1))
+		complain("free: still mapped\n");
+	if (all_pages() > before)
+		complain("free: %lu pages of vmalloc became %lu\n", before, all_pages());
+	__free_page(page);
+}
+
+static void misuse_areas(void)
+{
+	misuse_area();
+	misuse_mapped();
+	misuse_free();
+}
 #else
-static bool find_sparse(void)
+static bool find_areas(void)
 {
 	return true;
 }
 
-static void misuse_sparse(void)
+static void misuse_areas(void)
 {
 }
 #endif
@@ -213,13 +327,39 @@ static int misuse_get(char *buf, const struct kernel_param *kp)
 	misuse_text(EXECMEM_KPROBES, "kprobes");
 	misuse_text(EXECMEM_MODULE_TEXT, "module text");
 	misuse_others();
-	misuse_sparse();
+	misuse_areas();
 	complain("refused %d\n", refused);
 
 	if (!(before & BIT(TAINT_WARN)))
 		clear_bit(TAINT_WARN, taint);
 	return reported;
 }
+
+static int unfinished_get(char *buf, const struct kernel_param *kp)
+{
+	u8 *p = text_alloc(EXECMEM_MODULE_TEXT, SIZE), byte = 1;
+	int n = 0, err;
+
+	if (!p)
+		return sprintf(buf, "no text\n");
+	err = text_finish(p);
+	if (err != -ENOMEM)
+		n += sprintf(buf + n, "finish gave %d\n", err);
+	err = text_update(p, &byte, 1);
+	if (err != -EBUSY)
+		n += sprintf(buf + n, "update gave %d\n", err);
+	err = text_write(p, &byte, 1);
+	if (err != -EBUSY)
+		n += sprintf(buf + n, "write gave %d\n", err);
+	err = text_finish(p);
+	if (err != -EBUSY)
+		n += sprintf(buf + n, "finish gave %d the second time\n", err);
+	text_free(p);
+	return n ?: sprintf(buf, "refused\n");
+}
+
+static const struct kernel_param_ops unfinished_ops = { .get = unfinished_get };
+module_param_cb(unfinished, &unfinished_ops, NULL, 0400);
 
 static const struct kernel_param_ops misuse_ops = { .get = misuse_get };
 module_param_cb(misuse, &misuse_ops, NULL, 0400);
@@ -231,12 +371,14 @@ static int __init execmem_misuse_init(void)
 	text_alloc = lookup_function("execmem_text_alloc");
 	text_free = lookup_function("execmem_free");
 	text_write = lookup_function("execmem_write");
-	if (!lookup_name || !text_alloc || !text_free || !text_write)
+	text_finish = lookup_function("execmem_finish");
+	text_update = lookup_function("execmem_update");
+	if (!lookup_name || !text_alloc || !text_free || !text_write || !text_finish || !text_update)
 		return -ENOENT;
 	taint = (unsigned long *)lookup_name("tainted_mask");
 	if (!taint)
 		return -ENOENT;
-	return find_sparse() ? 0 : -ENOENT;
+	return find_areas() ? 0 : -ENOENT;
 }
 
 static void __exit execmem_misuse_exit(void)

@@ -6,8 +6,8 @@
  */
 #include <linux/kprobes.h>
 #include <linux/module.h>
-#include <linux/objtool.h>
-#include <linux/linkage.h>
+
+#include "just_return.h"
 
 static char *func = "";
 module_param(func, charp, 0444);
@@ -15,34 +15,9 @@ module_param(func, charp, 0444);
 static long ret;
 module_param(ret, long, 0444);
 
-#ifdef CONFIG_X86
-void execmem_just_return(void);
-asm(".text\n"
-    ".type execmem_just_return, @function\n"
-    "execmem_just_return:\n"
-    ANNOTATE_NOENDBR
-    ASM_RET
-    ".size execmem_just_return, .-execmem_just_return\n");
-#endif
-
 static int skip(struct kprobe *p, struct pt_regs *regs)
 {
-#ifdef CONFIG_X86
-	regs->ax = ret;
-	instruction_pointer_set(regs, (unsigned long)execmem_just_return);
-#elif defined(CONFIG_RISCV)
-	regs_set_return_value(regs, ret);
-	instruction_pointer_set(regs, regs->ra);
-#elif defined(CONFIG_S390)
-	regs->gprs[2] = ret;
-	regs->psw.addr = regs->gprs[14];
-#elif defined(CONFIG_PPC)
-	regs->gpr[3] = ret;
-	regs_set_return_ip(regs, regs->link);
-#else
-	regs_set_return_value(regs, ret);
-	instruction_pointer_set(regs, procedure_link_pointer(regs));
-#endif
+	just_return(regs, ret);
 	return 1;
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Watch every change of kernel page permissions: at the return from
- * set_memory_*(), and where vmalloc hands out a new area or maps pages into a
- * sparse one, look at the page table itself.  A page that is writable and
- * executable then is a violation, however short it lasts.
+ * set_memory_*(), and where vmalloc hands out a new area or maps pages into one
+ * that its owner maps, look at the page table itself.  A page that is writable
+ * and executable then is a violation, however short it lasts.
  *
  * A call that a probe has missed was not looked at: "missed" says how many were.
  */
@@ -79,8 +79,8 @@ static int set_memory_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 	return note_call(ri, regs, 0, 1);
 }
 
-/* vm_sparse_map(area, addr, page, nr_pages, ...) */
-static int sparse_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
+/* vm_area_map_run(area, addr, page, nr_pages, ...) */
+static int map_run_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
 	return note_call(ri, regs, 1, 3);
 }
@@ -145,7 +145,7 @@ static struct kretprobe watches[] = {
 	WATCH("set_memory_x", set_memory_entry, set_memory_return),
 	WATCH("set_memory_nx", set_memory_entry, set_memory_return),
 	WATCH("set_memory_rox", set_memory_entry, set_memory_return),
-	WATCH("vm_sparse_map", sparse_entry, set_memory_return),
+	WATCH("vm_area_map_run", map_run_entry, set_memory_return),
 	WATCH("__vmalloc_node_range", no_entry, alloc_return),
 	WATCH("execmem_watch_nested", no_entry, nested_return),
 };
@@ -268,7 +268,7 @@ static int __init execmem_watch_init(void)
 		err = register_kretprobe(&watches[i]);
 		/* These are not in every kernel. */
 		if (err && strcmp(watches[i].kp.symbol_name, "set_memory_rox") &&
-		    strcmp(watches[i].kp.symbol_name, "vm_sparse_map")) {
+		    strcmp(watches[i].kp.symbol_name, "vm_area_map_run")) {
 			pr_err("execmem_watch: %s: %d\n", watches[i].kp.symbol_name, err);
 			unregister_all();
 			return err;
