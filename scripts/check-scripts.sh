@@ -131,6 +131,43 @@ why=''
 [[ $(tested 'echo ok a; exit 3') = 'pass some: a,fail some: some.sh ended with 3' ]] || why="of 3: $(tested 'echo ok a; exit 3')"
 result 'a script that has tested nothing has failed' "$why"
 
+# --- the notes for maintainers ----------------------------------------------------
+# They name patches by subject. $patches is the series here, not what is tested below.
+while read -r patch; do
+	git mailinfo /dev/null /dev/null < "$patch" 2> /dev/null | sed -n 's/^Subject: //p'
+done < <(series_files '') > "$work/subjects"
+
+# wrong_notes DIRECTORY: what its sections "Patches" say of other patches than there
+# are, and what they do not say
+wrong_notes() {
+	local file subject
+	awk 'FNR == 1 { listed = 0 }
+		/^## / { listed = $0 == "## Patches"; next }
+		listed { n = split($0, part, "`"); for (i = 2; i <= n; i += 2) print FILENAME "\t" part[i] }' \
+		"$1"/*.md > "$work/listed"
+	while IFS=$'\t' read -r file subject; do
+		grep -qxF -- "$subject" "$work/subjects" || echo "${file##*/} has '$subject', which is no patch of the series"
+	done < "$work/listed"
+	cut -f 2 "$work/listed" > "$work/listed.subjects"
+	while read -r subject; do
+		grep -qxF -- "$subject" "$work/listed.subjects" || echo "no file has '$subject'"
+	done < "$work/subjects"
+}
+why=$(wrong_notes "$top/MAINTAINERS-notes" | paste -sd '|')
+[[ -s $work/subjects ]] || why='there are no patches'
+result 'each patch is in the notes for maintainers, and no other' "$why"
+why=''
+mkdir "$work/notes"
+# shellcheck disable=SC2016
+printf '# x\n\n## Patches\n\n- `%s`\n- `mm: sweet`: no patch\n\n## Rules\n\n`mm: sour`\n' \
+	"$(sed -n 1p "$work/subjects")" > "$work/notes/x.md"
+wrong_notes "$work/notes" > "$work/out"
+[[ $(grep -v '^no file has' "$work/out") = "x.md has 'mm: sweet', which is no patch of the series" ]] ||
+	why="of another subject: $(grep -v '^no file has' "$work/out" | paste -sd '|')"
+[[ $(grep -c '^no file has' "$work/out") = $(($(wc -l < "$work/subjects") - 1)) ]] ||
+	why="of a patch that is left out: $(grep -m 1 '^no file has' "$work/out")"
+result 'notes on other patches are found' "$why"
+
 # --- there and back -----------------------------------------------------------
 reset
 series apply > /dev/null
