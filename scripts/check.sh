@@ -230,6 +230,17 @@ oracle_sees_red() {
 		grep -q 'ffffffff.* is writable and executable' "$results/host.log"
 }
 
+# What the kernel does by itself before there is an init, in a guest with little memory:
+# KUnit must not take what is not there. It ends with a panic, as there is no init.
+small_guest() {
+	local log=$build/small-guest.log
+	timeout 300 qemu-system-x86_64 -accel tcg -cpu max -m 64 -display none -no-reboot -serial stdio \
+		-kernel "$build/x86_64-default/vmlinuz" -append 'console=ttyS0 panic=-1 execmem_kunit.long=1' > "$log" < /dev/null || true
+	grep 'Kernel panic' "$log" | grep -v 'No working init found' || true
+	grep -q '# execmem: pass:.* fail:0 ' "$log" && grep -q 'No working init found' "$log" &&
+		! grep 'Out of memory' "$log"
+}
+
 # What KASAN, lockdep, kmemleak and failures on demand add to. The others are in the
 # run of default, and in check-long here as well: alias, wx_time, placement, test_bpf,
 # report, counts, perf, and early, its and predictors, which want boots of their own.
@@ -345,6 +356,7 @@ long)
 	set +m
 	check_run 'run x86_64 default' 'x86_64 default' "$build/x86_64-default" run x86_64 default
 	check 'the oracle sees writable text (rodata=off)' oracle_sees_red
+	check 'KUnit leaves a guest of 64 MB alive' small_guest
 	check_run 'run x86_64 default with pools of small pages (execmem=pages)' execmem=pages \
 		"$build/execmem=pages" booted_with execmem=pages "$pool_tests"
 	check_run 'run x86_64 default without pools (execmem=off)' execmem=off \
