@@ -34,7 +34,7 @@ static result results_of(const std::string &suite)
 
 	/* the harness knows whether that is true */
 	if (!text && wanted.count(suite))
-		return skip("%s is not set (no suite %s)", wanted.at(suite).c_str(), suite.c_str());
+		return skip("%s is not set, or KUnit is off (no suite %s)", wanted.at(suite).c_str(), suite.c_str());
 	CHECK(text, "the results of suite %s cannot be read", suite.c_str());
 	for (const std::string &l : split(*text)) {
 		/* what a case has to say, and what it has not looked at */
