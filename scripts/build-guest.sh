@@ -3,7 +3,8 @@
 # Builds what runs beside the kernel: run-guest (host), init and the tests
 # (guest), and packs build/ARCH-FLAVOUR/initrd: /init, /tests, /modules.
 #
-# usage: build-guest.sh [host]   host: run-guest and its like only
+# usage: build-guest.sh [host|programs]   host: run-guest and its like only;
+#                                         programs: what needs no kernel, while that is built
 #
 # MODULE_BTF=no leaves out the type information of modules, which fits only the
 # very image that they were built with.
@@ -51,16 +52,21 @@ dependencies() {
 	done
 }
 
+# make_tests LOG TARGET
+make_tests() {
+	mkdir -p "$out/tests"
+	compile "$out/init" "${prefix}g++" "${flags[@]}" -static -s "$harness/init.cpp"
+	run_logged "$1" 'selftests' make -C "$selftests" -j "$(nproc)" \
+		KSFT="$source/tools/testing/selftests" KDIR="$kernel" OUTPUT="$out/tests" \
+		ARCH="$karch" CROSS_COMPILE="$prefix" "$2"
+}
+
 pack() {
 	local stage=$out/initrd.stage list=$out/initrd.list modules=() strip=("${prefix}strip" --strip-debug) ko name
 	[[ ${MODULE_BTF:-} != no ]] || strip+=(--remove-section=.BTF)
 	rm -rf "$stage"
-	mkdir -p "$stage/tests" "$stage/modules" "$out/tests"
-	compile "$out/init" "${prefix}g++" "${flags[@]}" -static -s "$harness/init.cpp"
-
-	run_logged "$out/tests.log" 'selftests' make -C "$selftests" -j "$(nproc)" \
-		KSFT="$source/tools/testing/selftests" KDIR="$kernel" OUTPUT="$out/tests" \
-		ARCH="$karch" CROSS_COMPILE="$prefix" all
+	mkdir -p "$stage/tests" "$stage/modules"
+	make_tests "$out/tests.log" all
 	cp "$selftests/list" "$stage/tests/list"
 	find "$out/tests" -maxdepth 1 -type f -perm -u+x ! -name '*.ko' -exec cp -t "$stage/tests" {} +
 
@@ -92,8 +98,12 @@ pack() {
 	rm -rf "$stage"
 }
 
-arguments host -- "$@"
+arguments host programs -- "$@"
 # a guest without tests has nothing to say against any kernel
 [[ -e $selftests/Makefile && -s $selftests/list ]] || die "there are no tests in ${selftests#"$top"/}"
 host_tools
-[[ ${1:-} = host ]] || pack
+case ${1:-} in
+host) ;;
+programs) make_tests "$out/programs.log" programs ;;
+*) pack ;;
+esac

@@ -49,7 +49,7 @@ export CCACHE_BASEDIR=$build CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=time_macros CC
 make_args=(-C "$source" O="$kernel" ARCH="$karch" CROSS_COMPILE="$prefix" CC="$cc" HOSTCC="${cc/"$prefix"gcc/gcc}"
 	KCFLAGS=-fno-var-tracking LOCALVERSION= KBUILD_BUILD_USER=execmem KBUILD_BUILD_HOST=execmem
 	KBUILD_BUILD_VERSION=1 'KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970'
-	-j "$(nproc)")
+	-j "$(($(nproc) + 1))")
 
 # Merge, let Kconfig complete it, and see that every line survived.
 configure() {

@@ -50,6 +50,7 @@ boot() {
 	cat "$out/initrd" "$home/add.cpio" > "$home/initrd"
 	"$build/host/run-guest" --arch "$ARCH" --dir "$home" --tree "$tree" --kernel "$out/vmlinuz" \
 		--initrd "$home/initrd" --list "$stage/tests/list" --tests "$test" \
+		--config "$kernel/.config" --flavour "$FLAVOUR" \
 		--append "kunit.enable=0 ${2:-}"
 }
 
@@ -129,7 +130,7 @@ check_drgn() {
 	version=$("$drgn" --version 2> /dev/null | sed -n 's/^drgn \([0-9.]*\).*/\1/p') || true
 	usable drgn "$version" "$first_drgn" || return 0
 	while read -r module; do
-		ko=$(find "$kernel" "$out/tests/mod" "$home/fw_cfg" -name "${module//_/[_-]}.ko" -print -quit)
+		ko=$(find "$kernel" "$out/tests/obj/mod" "$home/fw_cfg" -name "${module//_/[_-]}.ko" -print -quit)
 		[[ $ko ]] || continue
 		files+=(-s "$ko")
 		known+=("$module")

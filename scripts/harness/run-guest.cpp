@@ -357,7 +357,9 @@ settings prepare_boot(settings s, const boot &b, size_t number)
 		mkdir(s.guest.dir.c_str(), 0777);
 	}
 	/* The suites run while the kernel boots: what takes long does where they are looked at. */
-	const bool kunit = std::find(b.tests.begin(), b.tests.end(), "kunit") != b.tests.end();
+	const bool kunit = std::any_of(b.tests.begin(), b.tests.end(), [](const std::string &entry) {
+		return entry.substr(0, entry.find(':')) == "kunit";
+	});
 
 	s.guest.cpu = b.cpu;
 	s.guest.append = std::string("console=") + find_machine(s.guest.arch)->console +

@@ -405,12 +405,12 @@ int main()
 		{ "source", source },
 		{ "counters_count", counters_count },
 		{ "splits_count", splits_count },
-		{ "bpf_programs", bpf_programs },
+		{ "bpf_programs", bpf_programs, "source" },
 		{ "bpf_trampolines", bpf_trampolines },
 		{ "kprobe_slots", kprobe_slots },
 		{ "optprobe_slots", optprobe_slots },
 		{ "ftrace_trampolines", ftrace_trampolines },
-		{ "more_room", more_room },
+		{ "more_room", more_room, "source" },
 	});
 
 	count.reset();

@@ -153,6 +153,12 @@ public:
 	}
 };
 
+/* What was freed is so some time later: wait until it is. */
+static bool back_to(u64 bytes)
+{
+	return wait_for(20000, [&] { return taken() <= bytes; });
+}
+
 static result need_limit()
 {
 	TRY(need_jit());
@@ -162,16 +168,23 @@ static result need_limit()
 
 	/* Is it seen at all? */
 	const u64 before = taken();
-	unique_fd prog(bpf_prog_load(bpf_return(1, 500)));
-	CHECK(prog && !bpf_images(prog.fd).empty(), "no program");
-	CHECK(taken() >= before + bpf_images(prog.fd)[0].len, "a program takes nothing");
+	{
+		unique_fd prog(bpf_prog_load(bpf_return(1, 500)));
+		CHECK(prog && !bpf_images(prog.fd).empty(), "no program");
+		CHECK(taken() >= before + bpf_images(prog.fd)[0].len, "a program takes nothing");
+	}
+	CHECK(back_to(before), "a program is not given back");
 	return pass();
 }
 
-/* What was freed is so some time later: wait until it is. */
-static bool back_to(u64 bytes)
+/* What one case has taken must be gone when the next one counts. */
+static result given_back(result (*run)())
 {
-	return wait_for(20000, [&] { return taken() <= bytes; });
+	const u64 before = taken();
+
+	TRY(run());
+	CHECK(back_to(before), "%llu bytes became %llu", (unsigned long long)before, (unsigned long long)taken());
+	return pass();
 }
 
 /* Filters of somebody without privilege take what the limit allows, and no more. */
@@ -330,9 +343,9 @@ static result struct_ops()
 int main()
 {
 	return run_cases({
-		{ "filters", filters },
-		{ "again", again },
-		{ "images", images },
-		{ "struct_ops", struct_ops },
+		{ "filters", [] { return given_back(filters); } },
+		{ "again", [] { return given_back(again); } },
+		{ "images", [] { return given_back(images); } },
+		{ "struct_ops", [] { return given_back(struct_ops); } },
 	});
 }

@@ -12,10 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include <sched.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "arch.hpp"
 #include "bpf.hpp"
+#include "kallsyms.hpp"
 #include "ktap.hpp"
 #include "modules.hpp"
 #include "pool.hpp"
@@ -35,20 +38,47 @@ static result need_pressure()
 	return need_module("execmem_pressure", "CONFIG_KPROBES");
 }
 
-/* "WHAT: N name N name ...", as the module says it */
-static std::map<std::string, u64> numbers(const std::string &text, const std::string &what)
-{
+/* What the module says: "WHAT: N name N name ..." */
+struct numbers_of {
+	std::string line;
 	std::map<std::string, u64> m;
+
+	/* A number that is not there is not 0. */
+	u64 operator[](const std::string &name) const
+	{
+		auto at = m.find(name);
+
+		if (at == m.end())
+			throw cannot_read("no \"" + name + "\" in \"" + line + "\"");
+		return at->second;
+	}
+};
+
+static numbers_of numbers(const std::string &text, const std::string &what)
+{
+	numbers_of n;
 
 	for (const std::string &line : split(text)) {
 		if (!line.starts_with(what + ": "))
 			continue;
 		diag("%s", line.c_str());
+		n.line = line;
 		std::vector<std::string> w = words(line.substr(what.size() + 2));
 		for (size_t i = 0; i + 1 < w.size(); i += 2)
-			m[w[i + 1]] = strtoull(w[i].c_str(), nullptr, 10);
+			n.m[w[i + 1]] = strtoull(w[i].c_str(), nullptr, 10);
 	}
-	return m;
+	if (n.line.empty())
+		throw cannot_read("execmem_pressure says nothing of \"" + what + "\": " + text);
+	return n;
+}
+
+/* A probe that was missed has not counted. */
+static result none_missed()
+{
+	const std::string n = module_param("execmem_pressure", "missed");
+
+	CHECK(n == "0", "%s calls were missed", n.c_str());
+	return pass();
 }
 
 static u64 dead_areas()
@@ -104,22 +134,24 @@ static result backlog()
 	CHECK(longest["pieces"] <= batch_pieces && longest["bytes"] <= batch_bytes,
 	      "text_mutex was held for %llu pieces, for %llu bytes", (unsigned long long)longest["pieces"],
 	      (unsigned long long)longest["bytes"]);
-	return pass();
+	return none_missed();
 }
 
-/* Text whose chunk goes with it needs no traps. */
+/* Text whose chunk goes with it needs no traps; other text does, and is counted. */
 static result gone_unfilled()
 {
 	TRY(need_pressure());
 	loaded_module m("execmem_pressure");
 	CHECK(!m.err, "execmem_pressure: %s", strerror(-m.err));
-	const std::string text = module_param("execmem_pressure", "free_large");
-	diag("%s", text.c_str());
-	CHECK(text.ends_with(" given back") && !text.ends_with("not given back"), "it is not given back");
-	u64 filled = numbers(text, "free_large")["bytes"];
-	CHECK(filled < batch_bytes / 2, "%llu bytes were filled with traps before they went",
-	      (unsigned long long)filled);
-	return pass();
+	auto small = numbers(module_param("execmem_pressure", "free_small"), "free_small");
+	CHECK(small["filled"] >= small["freed"], "%llu bytes of %llu were filled with traps",
+	      (unsigned long long)small["filled"], (unsigned long long)small["freed"]);
+
+	auto n = numbers(module_param("execmem_pressure", "free_large"), "free_large");
+	CHECK(n["gone"], "it is not given back");
+	CHECK(n["filled"] < batch_bytes / 2, "%llu bytes were filled with traps before they went",
+	      (unsigned long long)n["filled"]);
+	return none_missed();
 }
 
 /* What each chunk costs: changes of its permissions, and no second try. */
@@ -134,10 +166,11 @@ static result grow()
 	CHECK(n["maps"] == n["pieces"], "%llu chunks were mapped %llu times", (unsigned long long)n["pieces"],
 	      (unsigned long long)n["maps"]);
 	/* Read-only, executable; and a table of small leaves in the way. */
+	CHECK(n["broadcasts"] && n["aliases"], "what is known to interrupt all CPUs was not counted");
 	CHECK(n["broadcasts"] <= 3 * n["pieces"] && n["aliases"] <= 2 * n["pieces"],
 	      "%llu broadcasts and %llu vm_unmap_aliases() for %llu chunks", (unsigned long long)n["broadcasts"],
 	      (unsigned long long)n["aliases"], (unsigned long long)n["pieces"]);
-	return pass();
+	return none_missed();
 }
 
 /* A chunk of many runs of pages does not cost more for it when it goes. */
@@ -147,16 +180,17 @@ static result scattered()
 	loaded_module m("execmem_pressure");
 	CHECK(!m.err, "execmem_pressure: %s", strerror(-m.err));
 	const std::string text = module_param("execmem_pressure", "scattered");
-	auto taken = numbers(text, "taken"), back = numbers(text, "given back");
+	auto taken = numbers(text, "taken"), back = numbers(text, "back");
 
 	CHECK(taken["maps"] == large / page_size(), "the chunk is not of single pages: %llu",
 	      (unsigned long long)taken["maps"]);
 	CHECK(back["pieces"], "it is not given back");
+	CHECK(back["broadcasts"], "what is known to interrupt all CPUs was not counted");
 	/* Not executable, writable, unmapped; and what others do meanwhile. */
 	CHECK(back["broadcasts"] <= 16 && back["aliases"] <= 8,
 	      "%llu broadcasts and %llu vm_unmap_aliases() to give back a chunk",
 	      (unsigned long long)back["broadcasts"], (unsigned long long)back["aliases"]);
-	return pass();
+	return none_missed();
 }
 
 /* That there is no memory for a chunk is not found out again by each piece. */
@@ -179,7 +213,7 @@ static result pieces_when_short(const char *what)
 	      (unsigned long long)n["requests"]);
 	CHECK(strcmp(what, "locked") || !n["reclaims"], "%llu requests for blocks of pages could wait for memory",
 	      (unsigned long long)n["reclaims"]);
-	return pass();
+	return none_missed();
 }
 
 static result memory_short()
@@ -199,9 +233,38 @@ static result memory_short_locked()
 	return pieces_when_short("locked");
 }
 
+/*
+ * All who patch text wait for whoever has text_mutex. So he does not wait for
+ * somebody who waits for memory: his chunk is there before that one's.
+ */
+static result waits_for_nobody()
+{
+	TRY(need_pressure());
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		return skip("one CPU only");
+	cpu_set_t all, first;
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	CHECK(!sched_getaffinity(0, sizeof(all), &all) && !sched_setaffinity(0, sizeof(first), &first),
+	      "CPU 0: %s", strerror(errno));
+	defer back([&] { sched_setaffinity(0, sizeof(all), &all); });
+	loaded_module m("execmem_pressure");
+	CHECK(!m.err, "execmem_pressure: %s", strerror(-m.err));
+	const std::string text = module_param("execmem_pressure", "waits");
+	if (text == "waits: interrupts are off")
+		return skip("CONFIG_FUNCTION_TRACER is not set (who waits would keep interrupts off)");
+	auto n = numbers(text, "waits");
+
+	CHECK(n["chunks"] == 1, "there was no chunk for who has text_mutex");
+	CHECK(n["before"] == 1, "it was there only when the other had waited for %llu ms", (unsigned long long)n["waited"]);
+	return pass();
+}
+
 /* What could not be protected is not finished: it can only be freed. */
 static result half_finished()
 {
+	if (!kallsyms().has("execmem_text_alloc"))
+		return skip("not in the kernel without the series");
 	TRY(need_module("execmem_misuse", "CONFIG_KPROBES"));
 	TRY(need_module("execmem_skip", "CONFIG_KPROBES"));
 	if (module_loaded("execmem_skip"))
@@ -226,6 +289,7 @@ int main()
 		{ "scattered", scattered },
 		{ "memory_short", memory_short },
 		{ "memory_short_locked", memory_short_locked },
+		{ "waits_for_nobody", waits_for_nobody },
 		{ "half_finished", half_finished },
 	});
 }

@@ -123,6 +123,7 @@ static result under_growth()
 		CHECK(!have_pool() || pool_list().size() > before, "the pool has not grown");
 	}
 	CHECK(wait_for(20000, [&] { return pool_list().size() <= before + large; }), "the pool keeps what it took");
+	CHECK(!have_pool() || watched("maps") > 0, "the watch has seen no chunk being mapped");
 	return no_violation("growth");
 }
 

@@ -2,6 +2,7 @@
 #include "klog.hpp"
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -10,11 +11,17 @@
 
 #include "proc.hpp"
 #include "splats.hpp"
+#include "types.hpp"
 
-std::string kernel_log()
+struct record {
+	s64 seq;
+	std::string text;
+};
+
+static std::vector<record> records()
 {
 	unique_fd f(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-	std::string log;
+	std::vector<record> all;
 	char buf[8192];
 
 	if (!f)
@@ -28,29 +35,44 @@ std::string kernel_log()
 			throw cannot_read(std::string("cannot read /dev/kmsg: ") + strerror(errno));
 		if (n <= 0)
 			break;
-		std::string_view rec(buf, n);
-		size_t at = rec.find(';');
-
-		if (at != rec.npos)
-			log.append(rec.substr(at + 1));
+		/* "level,sequence,time,flags;text" */
+		buf[n] = 0;
+		const char *comma = strchr(buf, ','), *text = strchr(buf, ';');
+		if (!comma || !text)
+			throw cannot_read(std::string("/dev/kmsg: cannot parse \"") + buf + "\"");
+		all.push_back({ strtoll(comma + 1, nullptr, 10), text + 1 });
 	}
+	return all;
+}
+
+std::string kernel_log()
+{
+	std::string log;
+
+	for (const record &r : records())
+		log += r.text;
 	return log;
 }
 
 log_mark::log_mark()
 {
-	static unsigned int nr;
+	const std::vector<record> all = records();
 
-	mark = format("execmem-selftest mark %d.%u", getpid(), nr++);
-	spit("/dev/kmsg", mark + "\n");
+	last = all.empty() ? -1 : all.back().seq;
 }
 
 std::string log_mark::since() const
 {
-	std::string log = kernel_log();
-	size_t at = log.rfind(mark);
+	const std::vector<record> all = records();
+	std::string log;
 
-	return at == log.npos ? log : log.substr(at + mark.size());
+	/* What was overwritten since may have been the one to look for. */
+	if (!all.empty() && all.front().seq > last + 1)
+		throw cannot_read("the kernel's log is too small: records were overwritten before they were read");
+	for (const record &r : all)
+		if (r.seq > last)
+			log += r.text;
+	return log;
 }
 
 result expected_noise::no_splat() const

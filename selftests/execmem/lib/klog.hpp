@@ -9,6 +9,7 @@
 #include <sys/klog.h>
 
 #include "ktap.hpp"
+#include "types.hpp"
 
 /*
  * The kernel log from the oldest record kept, without the record prefixes. A log
@@ -16,9 +17,9 @@
  */
 std::string kernel_log();
 
-/* Leave a mark in the log and give back what the log says after it. */
+/* Where the log ended, and what it says after that. */
 struct log_mark {
-	std::string mark;
+	s64 last;	/* sequence number of the last record then, -1 if there was none */
 
 	log_mark();
 

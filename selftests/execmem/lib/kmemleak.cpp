@@ -6,6 +6,7 @@
 
 #include <unistd.h>
 
+#include "guest.hpp"
 #include "proc.hpp"
 
 /* It refuses when it has switched itself off, and lists nothing from then on. */
@@ -37,6 +38,8 @@ result kmemleak_start()
 {
 	if (!exists(debugfs("kmemleak")))
 		return skip("CONFIG_DEBUG_KMEMLEAK is not set");
+	/* What it has found so far is somebody's. */
+	TRY(need_disruptive());
 	TRY(scan());
 	int err = spit(debugfs("kmemleak"), "clear");
 	CHECK(!err, "kmemleak does not forget: %s", strerror(-err));

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include <linux/magic.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -184,5 +186,11 @@ std::string tracefs(const std::string &file)
 
 std::string debugfs(const std::string &file)
 {
-	return "/sys/kernel/debug/" + file;
+	static const std::string root = "/sys/kernel/debug";
+	struct statfs fs;
+
+	/* A place to mount it on, and nothing there: what is missing says nothing of the kernel. */
+	if (!statfs(root.c_str(), &fs) && fs.f_type != DEBUGFS_MAGIC)
+		throw cannot_read("debugfs is not mounted: mount -t debugfs none " + root);
+	return root + "/" + file;
 }

@@ -8,12 +8,17 @@
  *             most that was filled with traps between two mutex_unlock() of
  *             text_mutex, each a maximum of its own, and "all: N pieces N bytes"
  *   free_large  read: free text of 4 MB, wait until its pages are gone
+ *   free_small  read: free text of 64 kB whose chunk stays
  *   grow      read: what it takes to allocate text that needs a new chunk
  *   scattered read: the same where no two pages are neighbours, and what it
  *             takes to give that back
  *   short     read: what small pieces take when no chunk can be had
  *   locked    read: the same with text_mutex held
+ *   waits     read: how long a new chunk takes with text_mutex held while another
+ *             waits for memory for his; the reader is on CPU 0, and CPU 1 is there
+ *   missed    read: how often one of the probes could not be taken
  */
+#include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/execmem.h>
 #include <linux/kthread.h>
@@ -159,6 +164,24 @@ static int on_map(struct kprobe *p, struct pt_regs *regs)
 static int largest_order = MAX_ORDER, can_be_had;
 static atomic_t had;
 
+/* Who may wait for memory does wait, once, for the other, but no longer than that. */
+enum { STALL_MS = 20000 };
+static bool stall, stalled, no_interrupts;
+static unsigned int stalled_ms;
+static DECLARE_COMPLETION(stalls);
+static u64 locked_end;
+
+static void stall_here(void)
+{
+	WRITE_ONCE(stall, false);
+	stalled = true;
+	/* Then whoever interrupts all CPUs would wait, for that reason alone. */
+	no_interrupts = irqs_disabled();
+	complete(&stalls);
+	for (stalled_ms = 0; stalled_ms < STALL_MS && !no_interrupts && !READ_ONCE(locked_end); stalled_ms++)
+		mdelay(1);
+}
+
 /* __alloc_pages(gfp, order, ...) */
 static int on_alloc(struct kprobe *p, struct pt_regs *regs)
 {
@@ -174,6 +197,8 @@ static int on_alloc(struct kprobe *p, struct pt_regs *regs)
 	atomic_inc(&requests);
 	if (order && (gfp & __GFP_DIRECT_RECLAIM))
 		atomic_inc(&reclaims);
+	if (READ_ONCE(stall) && (gfp & __GFP_DIRECT_RECLAIM))
+		stall_here();
 	if (order == PMD_SHIFT - PAGE_SHIFT)
 		atomic_set(&had, 0);
 	if ((int)order <= largest_order && atomic_add_return(1 << order, &had) <= can_be_had)
@@ -294,7 +319,7 @@ static int scattered_get(char *buf, const struct kernel_param *kp)
 	text_free(p);
 	for (i = 0; i < 500 && vmalloc_to_page(p); i++)
 		msleep(20);
-	n += counted_so_far(buf + n, vmalloc_to_page(p) ? "not given back" : "given back", 1);
+	n += counted_so_far(buf + n, "back", !vmalloc_to_page(p));
 	give_all();
 	return n;
 err:
@@ -367,6 +392,99 @@ static int locked_get(char *buf, const struct kernel_param *kp)
 	return do_short(buf, "locked", true);
 }
 
+/* Takes a chunk with text_mutex held while the other waits for memory. */
+static int locked_thread(void *unused)
+{
+	int nr_chunks;
+	void *p;
+
+	wait_for_completion(&stalls);
+	mutex_lock(text_lock);
+	p = text_alloc_locked(EXECMEM_KPROBES, CHUNK);
+	WRITE_ONCE(locked_end, ktime_get_ns());
+	nr_chunks = p && !has_pages_of_its_own(p);
+	if (p)
+		text_free_locked(p);
+	mutex_unlock(text_lock);
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(HZ / 100);
+	return nr_chunks;
+}
+
+static int waits_get(char *buf, const struct kernel_param *kp)
+{
+	struct task_struct *thread;
+	int err = -ENOMEM, nr_chunks;
+
+	forget_failures();
+	if (raw_smp_processor_id() != 0 || !cpu_online(1))
+		return -ENXIO;
+	/* No room is left, but for what others need meanwhile. */
+	if (!take(CHUNK) || !take(CHUNK))
+		goto out;
+	reinit_completion(&stalls);
+	locked_end = 0;
+	stalled = false;
+	thread = kthread_create(locked_thread, NULL, "execmem_locked");
+	if (IS_ERR(thread)) {
+		err = PTR_ERR(thread);
+		goto out;
+	}
+	kthread_bind(thread, 1);
+	wake_up_process(thread);
+
+	WRITE_ONCE(stall, true);
+	count(current, MAX_ORDER, INT_MAX);
+	err = take(CHUNK) ? 0 : -ENOMEM;
+	WRITE_ONCE(counting, false);
+	if (!stalled) {
+		/* Nobody has waited for anything: let the thread go. */
+		WRITE_ONCE(stall, false);
+		complete(&stalls);
+		err = -EIO;
+	}
+	nr_chunks = kthread_stop(thread);
+	if (!err)
+		err = no_interrupts ? sprintf(buf, "waits: interrupts are off\n") :
+			sprintf(buf, "waits: %d chunks %d before %u waited\n", nr_chunks,
+				stalled_ms < STALL_MS, stalled_ms);
+out:
+	give_all();
+	return err;
+}
+
+static int missed_get(char *buf, const struct kernel_param *kp)
+{
+	unsigned long n = 0;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(probes); i++)
+		n += probes[i].nmissed;
+	return sprintf(buf, "%lu\n", n);
+}
+
+/* A piece that is freed beside others, which keep their chunk. */
+static int free_small_get(char *buf, const struct kernel_param *kp)
+{
+	unsigned long before;
+	void *p, *stays;
+	int i;
+
+	p = text_alloc(EXECMEM_KPROBES, SZ_64K);
+	stays = text_alloc(EXECMEM_KPROBES, SZ_64K);
+	if (!p || !stays) {
+		text_free(p);
+		text_free(stays);
+		return -ENOMEM;
+	}
+	before = all_bytes;
+	text_free(p);
+	for (i = 0; i < 500 && all_bytes - before < SZ_64K; i++)
+		msleep(20);
+	text_free(stays);
+	return sprintf(buf, "free_small: %d freed %lu filled\n", SZ_64K, all_bytes - before);
+}
+
 /* A chunk of several slots, which goes as soon as nothing lives in it. */
 static int free_large_get(char *buf, const struct kernel_param *kp)
 {
@@ -382,8 +500,7 @@ static int free_large_get(char *buf, const struct kernel_param *kp)
 	text_free(p);
 	for (i = 0; i < 500 && vmalloc_to_page(p); i++)
 		msleep(20);
-	return sprintf(buf, "free_large: %lu bytes filled %s\n", all_bytes - before,
-		       vmalloc_to_page(p) ? "not given back" : "given back");
+	return sprintf(buf, "free_large: %lu filled %d gone\n", all_bytes - before, !vmalloc_to_page(p));
 }
 
 #define READ_PARAM(name)						\
@@ -400,6 +517,9 @@ READ_PARAM(scattered);
 READ_PARAM(short);
 READ_PARAM(locked);
 READ_PARAM(free_large);
+READ_PARAM(free_small);
+READ_PARAM(waits);
+READ_PARAM(missed);
 
 static int __init execmem_pressure_init(void)
 {

@@ -6,6 +6,7 @@
  * and executable then is a violation, however short it lasts.
  *
  * A call that a probe has missed was not looked at: "missed" says how many were.
+ * "maps" says how often an owner mapped something into its area.
  */
 #include <linux/kprobes.h>
 #include <linux/mm.h>
@@ -15,7 +16,7 @@
 
 #include "lookup.h"
 
-static atomic_t nr_transitions, nr_violations;
+static atomic_t nr_transitions, nr_violations, nr_maps;
 
 /* How many calls of one function may be on their way at a time. */
 #define MAX_ACTIVE 64
@@ -82,6 +83,7 @@ static int set_memory_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 /* vm_area_map_run(area, addr, page, nr_pages, ...) */
 static int map_run_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
+	atomic_inc(&nr_maps);
 	return note_call(ri, regs, 1, 3);
 }
 
@@ -162,6 +164,11 @@ static int violations_get(char *buf, const struct kernel_param *kp)
 	return sprintf(buf, "%d\n", atomic_read(&nr_violations));
 }
 
+static int maps_get(char *buf, const struct kernel_param *kp)
+{
+	return sprintf(buf, "%d\n", atomic_read(&nr_maps));
+}
+
 /* Calls of all functions that no probe has seen, since they were last forgotten. */
 static unsigned long missed_before;
 
@@ -196,6 +203,7 @@ static int clear_set(const char *val, const struct kernel_param *kp)
 {
 	atomic_set(&nr_transitions, 0);
 	atomic_set(&nr_violations, 0);
+	atomic_set(&nr_maps, 0);
 	missed_before = missed();
 	return 0;
 }
@@ -235,6 +243,7 @@ static int plant_set(const char *val, const struct kernel_param *kp)
 
 static const struct kernel_param_ops transitions_ops = { .get = transitions_get };
 static const struct kernel_param_ops violations_ops = { .get = violations_get };
+static const struct kernel_param_ops maps_ops = { .get = maps_get };
 static const struct kernel_param_ops missed_ops = { .get = missed_get };
 static const struct kernel_param_ops max_active_ops = { .get = max_active_get };
 static const struct kernel_param_ops nest_ops = { .set = nest_set };
@@ -244,6 +253,7 @@ static const struct kernel_param_ops plant_ops = { .set = plant_set };
 
 module_param_cb(transitions, &transitions_ops, NULL, 0444);
 module_param_cb(violations, &violations_ops, NULL, 0444);
+module_param_cb(maps, &maps_ops, NULL, 0444);
 module_param_cb(missed, &missed_ops, NULL, 0444);
 module_param_cb(max_active, &max_active_ops, NULL, 0444);
 module_param_cb(nest, &nest_ops, NULL, 0200);
