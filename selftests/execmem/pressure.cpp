@@ -240,6 +240,8 @@ static result memory_short_locked()
 static result waits_for_nobody()
 {
 	TRY(need_pressure());
+	if (!have_large_leaves())
+		return skip("a chunk of small leaves waits for memory for single pages only");
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		return skip("one CPU only");
 	cpu_set_t all, first;
