@@ -323,33 +323,6 @@ static result struct_ops_dummy()
 	return no_wx();
 }
 
-/* A map of this kind must come with type information of its own, whatever it says: an int. */
-static unique_fd some_btf()
-{
-	struct {
-		btf_header h;
-		btf_type t;
-		u32 bits;
-		char strings[8];
-	} blob { };
-	union bpf_attr attr = bpf_zero();
-
-	blob.h.magic = BTF_MAGIC;
-	blob.h.version = BTF_VERSION;
-	blob.h.hdr_len = sizeof(blob.h);
-	blob.h.type_len = sizeof(blob.t) + sizeof(blob.bits);
-	blob.h.str_off = blob.h.type_len;
-	blob.h.str_len = sizeof("\0int");
-	blob.t.name_off = 1;
-	blob.t.info = BTF_KIND_INT << 24;
-	blob.t.size = sizeof(int);
-	blob.bits = BTF_INT_SIGNED << 24 | 32;
-	memcpy(blob.strings, "\0int", sizeof("\0int"));
-	attr.btf = ptr(&blob);
-	attr.btf_size = blob.h.hdr_len + blob.h.type_len + blob.h.str_len;
-	return unique_fd(sys_bpf(BPF_BTF_LOAD, attr));
-}
-
 /* Some bytes through a TCP connection over loopback that uses congestion control @cc. */
 static result send_with(const char *cc)
 {

@@ -14,7 +14,6 @@
 #include <string>
 #include <vector>
 
-#include <linux/btf.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -252,39 +251,13 @@ class congestion_control {
 	unique_fd map;
 	u32 key = 0;
 
-	/* A map of struct_ops is to have a type, whichever. */
-	static unique_fd int_btf()
-	{
-		struct {
-			btf_header header;
-			btf_type type;
-			u32 bits;
-			char strings[8];
-		} blob { };
-		union bpf_attr attr = bpf_zero();
-
-		blob.header.magic = BTF_MAGIC;
-		blob.header.version = BTF_VERSION;
-		blob.header.hdr_len = sizeof(blob.header);
-		blob.header.type_len = blob.header.str_off = sizeof(blob.type) + sizeof(blob.bits);
-		blob.header.str_len = sizeof("\0int");
-		memcpy(blob.strings, "\0int", sizeof("\0int"));
-		blob.type.name_off = 1;
-		blob.type.info = BTF_KIND_INT << 24;
-		blob.type.size = sizeof(int);
-		blob.bits = BTF_INT_SIGNED << 24 | 32;
-		attr.btf = ptr(&blob);
-		attr.btf_size = blob.header.hdr_len + blob.header.type_len + blob.header.str_len;
-		return unique_fd(sys_bpf(BPF_BTF_LOAD, attr));
-	}
-
 public:
 	int err = 0;
 
 	congestion_control()
 	{
 		const u32 data = btf.find_member(type, "data").offset;
-		unique_fd some = int_btf();
+		unique_fd some = some_btf();
 		union bpf_attr attr = bpf_zero();
 		std::string value(btf.size(type), '\0');
 

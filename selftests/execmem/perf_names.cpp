@@ -117,7 +117,15 @@ static std::string perf_tool()
 	return self_dir() + "/perf-tool";
 }
 
-static const char data_file[] = "/tmp/perf_names.data";
+/* A file of this run, where TMPDIR says, or beside the program. */
+static std::string temporary(const char *name)
+{
+	const char *dir = getenv("TMPDIR");
+
+	return (dir ? dir : self_dir()) + "/perf_names." + name;
+}
+
+static const std::string data_file = temporary("data"), kallsyms_file = temporary("kallsyms");
 
 /* Have perf record while @work runs in this program, started again with @args; what perf says of it. */
 static std::vector<sample> profile(const std::vector<std::string> &args)
@@ -134,12 +142,12 @@ static std::vector<sample> profile(const std::vector<std::string> &args)
 	 * Root's perf looks whether there is a kcore beside the kallsyms that it reads,
 	 * and then calls all of the kernel kcore. Others' names the modules.
 	 */
-	unique_fd copy(open("/tmp/perf_names.kallsyms", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+	unique_fd copy(open(kallsyms_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
 	const std::string all = read_or_fail("/proc/kallsyms");
 	if (!copy || write(copy.fd, all.data(), all.size()) != static_cast<ssize_t>(all.size()))
 		return samples;
 	const std::string script = output_of({ perf_tool(), "script", "-i", data_file, "-F", "ip,sym,dso",
-					       "--kallsyms", "/tmp/perf_names.kallsyms" });
+					       "--kallsyms", kallsyms_file });
 	for (const std::string &line : split(script)) {
 		const std::vector<std::string> w = words(line);
 		sample s;
@@ -152,8 +160,8 @@ static std::vector<sample> profile(const std::vector<std::string> &args)
 			s.sym = w[1];
 		samples.push_back(std::move(s));
 	}
-	unlink(data_file);
-	unlink("/tmp/perf_names.kallsyms");
+	unlink(data_file.c_str());
+	unlink(kallsyms_file.c_str());
 	return samples;
 }
 
@@ -218,7 +226,7 @@ static result each_module()
 	return pass();
 }
 
-static const char program_file[] = "/tmp/perf_names.program";
+static const std::string program_file = temporary("program");
 
 /*
  * A program lies where a module's text and two others once were, in what looks like
@@ -240,7 +248,7 @@ static result program()
 
 	std::map<std::string, extent> of = extents();
 	const text_symbols text;
-	unlink(program_file);
+	unlink(program_file.c_str());
 	const std::vector<sample> samples = profile({ "program", b.name });
 	const std::vector<std::string> where = words(read_if_there(program_file));
 

@@ -47,3 +47,29 @@ int dummy_ops_run(int fd, u32 a, u32 b, u32 c, u32 *sum)
 	*sum = attr.test.retval;
 	return err;
 }
+
+unique_fd some_btf()
+{
+	struct {
+		btf_header h;
+		btf_type t;
+		u32 bits;
+		char strings[8];
+	} blob { };
+	union bpf_attr attr = bpf_zero();
+
+	blob.h.magic = BTF_MAGIC;
+	blob.h.version = BTF_VERSION;
+	blob.h.hdr_len = sizeof(blob.h);
+	blob.h.type_len = sizeof(blob.t) + sizeof(blob.bits);
+	blob.h.str_off = blob.h.type_len;
+	blob.h.str_len = sizeof("\0int");
+	blob.t.name_off = 1;
+	blob.t.info = BTF_KIND_INT << 24;
+	blob.t.size = sizeof(int);
+	blob.bits = BTF_INT_SIGNED << 24 | 32;
+	memcpy(blob.strings, "\0int", sizeof("\0int"));
+	attr.btf = ptr(&blob);
+	attr.btf_size = blob.h.hdr_len + blob.h.type_len + blob.h.str_len;
+	return unique_fd(sys_bpf(BPF_BTF_LOAD, attr));
+}

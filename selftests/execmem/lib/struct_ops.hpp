@@ -8,6 +8,9 @@
 /* A program that implements @member of the kernel's struct @ops. */
 unique_fd struct_ops_prog(const char *ops, const char *member, const bpf_insns &insns);
 
+/* A map of struct_ops must come with type information of its own, whatever it says: an int. */
+unique_fd some_btf();
+
 result need_struct_ops(const char *ops, const char *option);
 
 /* bpf_dummy_ops.test_2(state, int a, unsigned short b, char, unsigned long c), which is a + b + c here. */
