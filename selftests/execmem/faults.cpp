@@ -309,7 +309,7 @@ struct full_pool {
 		/* Programs are freed some time after they are closed. */
 		return wait_for(5000, [&] {
 			give_back();
-			return pool_list().largest_free <= size / 2;
+			return pool_list().largest_free("text-bpf") <= size / 2;
 		});
 	}
 
@@ -325,7 +325,7 @@ struct full_pool {
 		size = bpf_images(first.fd).at(0).len;
 		first = unique_fd();
 		give_back();
-		for (u64 room = 0; fill.size() < 5000 && (room = pool_list().largest_free) > size / 2; ) {
+		for (u64 room = 0; fill.size() < 5000 && (room = pool_list().largest_free("text-bpf")) > size / 2; ) {
 			unsigned int n = std::min<u64>(room / (size / len) / 2, 8000);
 
 			fill.emplace_back(bpf_prog_load(bpf_return_large(1, std::max(n, len / 3))));
@@ -333,7 +333,7 @@ struct full_pool {
 			give_back();
 		}
 		diag("%zu programs, and %llu bytes free in one piece", fill.size(),
-		     (unsigned long long)pool_list().largest_free);
+		     (unsigned long long)pool_list().largest_free("text-bpf"));
 		CHECK(no_room(), "%zu programs do not fill the pool", fill.size());
 		return pass();
 	}

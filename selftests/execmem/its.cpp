@@ -146,9 +146,14 @@ static result counted()
 			loaded_module again("execmem_its");
 			CHECK(!again.err, "execmem_its: %s", strerror(-again.err));
 		}
+		const size_t freed = count->tells_pieces() ? count->freed("thunk") : 0;
 		all += count->end();
-		/* Compilers put what allocates a thunk into what looks for the sites, or do not. */
-		const figures own = count->below({ "its_", "apply_retpolines" });
+		/*
+		 * Compilers put what allocates a thunk into what looks for the sites, or do
+		 * not; and who frees it may not be seen to call.
+		 */
+		figures own = count->below({ "its_", "apply_retpolines" });
+		own.frees = freed;
 
 		if (have_pool() && own.shootdowns)
 			count->tell_shootdowns();

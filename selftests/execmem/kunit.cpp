@@ -23,9 +23,9 @@ struct known_suite {
 };
 
 static const std::map<std::string, known_suite> wanted = {
-	{ "execmem", { "CONFIG_EXECMEM_KUNIT_TEST", 16 } },
+	{ "execmem", { "CONFIG_EXECMEM_KUNIT_TEST", 21 } },
 	{ "kprobes_test", { "CONFIG_KPROBES_SANITY_TEST" } },
-	{ "vmalloc", { "CONFIG_VMALLOC_KUNIT_TEST", 1 } },
+	{ "vmalloc", { "CONFIG_VMALLOC_KUNIT_TEST", 2 } },
 };
 
 /*

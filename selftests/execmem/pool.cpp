@@ -318,6 +318,11 @@ static result density()
 	diag("1000 programs: %llu bytes, their lengths rounded to granules: %llu", (unsigned long long)bpf,
 	     (unsigned long long)rounded);
 	const u64 slots = added(before, after, "kprobes");
+	const u64 book = after.book_keeping() - std::min(before.book_keeping(), after.book_keeping());
+	const u64 book_progs = with_progs.book_keeping() - std::min(before.book_keeping(), with_progs.book_keeping());
+	diag("book-keeping: %llu bytes for the programs, %.1f %%; %llu bytes for all, %.1f %%",
+	     (unsigned long long)book_progs, 100.0 * book_progs / bpf, (unsigned long long)book,
+	     100.0 * book / live);
 	diag("100 trampolines: %llu bytes; 500 kprobes: %llu bytes", (unsigned long long)trampoline,
 	     (unsigned long long)slots);
 	diag("%llu bytes live, for which the pool has taken %llu", (unsigned long long)live,
@@ -331,7 +336,10 @@ static result density()
 	/* 16 bytes each, and less than 128 where it is optimised; in whole pages. */
 	CHECK(slots > 0 && slots <= nr_kprobes * (16 + 128) + 2 * page_size(), "500 kprobes take %llu bytes",
 	      (unsigned long long)slots);
-	CHECK(grown <= live * 11 / 10 + large, "the pool has taken %llu bytes for %llu",
+	CHECK(book_progs <= bpf / 5 && book <= live / 5, "%llu bytes of book-keeping for %llu bytes of text",
+	      (unsigned long long)book, (unsigned long long)live);
+	/* Programs are apart from all other text. */
+	CHECK(grown <= live * 11 / 10 + 2 * large, "the pool has taken %llu bytes for %llu",
 	      (unsigned long long)grown, (unsigned long long)live);
 	if (have_large_leaves())
 		CHECK(in_large >= all * 95 / 100, "%llu of %llu bytes lie in large pages",
@@ -348,7 +356,7 @@ static result gives_back()
 	TRY(need_pool());
 	settle();
 	const pool_list before;
-	static constexpr int rounds = 5;
+	static constexpr int rounds = 3;
 	u64 most = 0, now = 0, idle = 0, left = 0, less = 0;
 
 	for (int round = 0; round < rounds; round++) {
@@ -429,7 +437,7 @@ static result frees_without_memory()
 			continue;
 		/* What it ends in, for memory of either kind; vfree() is not its own. */
 		if ((e.called_by("__execmem_free") && !e.called_by("__vunmap")) || e.called_by("execmem_pool_free") ||
-		    e.called_by("execmem_pool_work")) {
+		    e.called_by("execmem_work_fn")) {
 			for (const std::string &c : e.callers)
 				diag("=> %s", c.c_str());
 			return fail("execmem_free() allocates memory (%s)", e.name.c_str());

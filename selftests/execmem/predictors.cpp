@@ -108,14 +108,19 @@ static result clean_place()
 	return pass();
 }
 
-/* Does any part of @place belong to somebody? */
-static bool taken(const bpf_image &place)
+/* Is there an area in such a state that has a part of @place? */
+static bool any_in(const bpf_image &place, bool (*state)(const area &))
 {
 	const pool_list list;
 
 	return std::any_of(list.areas.begin(), list.areas.end(), [&](const area &a) {
-		return a.live() && a.addr < place.addr + place.len && place.addr < a.addr + a.size;
+		return state(a) && a.addr < place.addr + place.len && place.addr < a.addr + a.size;
 	});
+}
+
+static bool taken(const bpf_image &place)
+{
+	return any_in(place, [](const area &a) { return a.live(); });
 }
 
 /*
@@ -137,11 +142,12 @@ static result reused_place()
 	CHECK(prog, "program: %s", strerror(-prog.fd));
 	const bpf_image place = bpf_images(prog.fd).at(0);
 	CHECK(taken(place), "the list of areas does not have the program");
-	prog = unique_fd();
-	CHECK(wait_for(10000, [&] { return !taken(place); }), "the program is not freed");
-	/* All CPUs serialize for this one, which does not fit there, and what was freed may be used again. */
-	others.emplace_back(bpf_prog_load(bpf_return_large(2, 1000)));
+	/* What is behind it stays, so that what fits there is small. */
+	others.emplace_back(bpf_prog_load(bpf_return(2)));
 	CHECK(others.back(), "program: %s", strerror(-others.back().fd));
+	prog = unique_fd();
+	CHECK(wait_for(10000, [&] { return !any_in(place, [](const area &a) { return a.state != "free"; }); }),
+	      "the place of the program is not free");
 
 	size_t all = 0;
 	bool reused = false;

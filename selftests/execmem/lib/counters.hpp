@@ -26,6 +26,8 @@
 
 struct figures {
 	s64 shootdowns = 0, splits = 0, permissions = 0, syncs = 0;
+	/* Broadcasts to make CPUs serialize while live text is patched, not among @syncs. */
+	s64 patches = 0;
 	/*
 	 * Shootdowns for vmalloc() memory that others gave back some time before,
 	 * when there is a lot of it, or when somebody changes permissions, and for
@@ -35,7 +37,7 @@ struct figures {
 	/* Of text: pieces that came and went, and what a pool took and gave back for them. */
 	s64 allocs = 0, frees = 0, grows = 0, shrinks = 0;
 
-	bool none() const { return !shootdowns && !splits && !permissions; }
+	bool none() const { return !shootdowns && !splits && !permissions && !syncs; }
 
 	figures &operator+=(const figures &f)
 	{
@@ -43,6 +45,7 @@ struct figures {
 		splits += f.splits;
 		permissions += f.permissions;
 		syncs += f.syncs;
+		patches += f.patches;
 		purges += f.purges;
 		allocs += f.allocs;
 		frees += f.frees;
@@ -54,9 +57,9 @@ struct figures {
 	std::string describe(const char *what, size_t n) const
 	{
 		return format("%-27s %5zu times: %4lld shootdowns, %3lld splits, %4lld permission changes, "
-			      "%5lld syncs, %2lld purges, %5lld allocs, %5lld frees, %2lld grows, %2lld shrinks",
+			      "%5lld syncs, %5lld for live text, %2lld purges, %5lld allocs, %5lld frees, %2lld grows, %2lld shrinks",
 			      what, n, (long long)shootdowns, (long long)splits, (long long)permissions,
-			      (long long)syncs, (long long)purges, (long long)allocs, (long long)frees,
+			      (long long)syncs, (long long)patches, (long long)purges, (long long)allocs, (long long)frees,
 			      (long long)grows, (long long)shrinks);
 	}
 };
@@ -75,6 +78,13 @@ public:
 		{
 			return std::any_of(callers.begin(), callers.end(),
 					   [&](const std::string &c) { return c.starts_with(prefix); });
+		}
+
+		/* Instructions that may be run meanwhile are replaced, which takes a broadcast anywhere. */
+		bool patches_live_text() const
+		{
+			return called_by("text_poke_bp_batch") || called_by("arch_arm_kprobe") ||
+			       called_by("arch_disarm_kprobe") || called_by("arch_unoptimize_kprobe");
 		}
 
 		/* Another CPU asked for it, whatever this one was doing meanwhile. */
@@ -391,7 +401,9 @@ public:
 				f.shrinks++;
 			if (what == functions.end())
 				continue;
-			if (what->second == &figures::syncs)
+			if (what->second == &figures::syncs && e.patches_live_text())
+				f.patches++;
+			else if (what->second == &figures::syncs)
 				f.syncs++;
 			else if (what->second == &figures::permissions)
 				f.permissions++;
@@ -409,7 +421,7 @@ public:
 /* On the command line, "execmem_counts=": how often each operation is done. */
 static inline size_t how_often()
 {
-	return strtoul(kernel_parameter("execmem_counts").value_or("30").c_str(), nullptr, 10);
+	return strtoul(kernel_parameter("execmem_counts").value_or("10").c_str(), nullptr, 10);
 }
 
 static inline result need_counters(std::unique_ptr<counters> &count)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "pool.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 
@@ -15,14 +16,16 @@ pool_list::pool_list()
 		std::vector<std::string> w = words(line);
 		auto number = [&](size_t i) { return strtoull(w[i].c_str(), nullptr, 0); };
 
-		if (w.size() == 11 && w[0] == "pool" && w[9] == "fallbacks") {
-			start = number(2);
+		if (w.size() == 9 && w[0] == "pool" && w[7] == "fallbacks") {
+			start = start ?: number(2);
 			idle = number(4);
-			largest_free = number(6);
-			fallbacks = number(10);
-		} else if (w.size() == 12 && w[0] == "chunk" && w[3] == "ROX")
-			chunks.push_back({ number(1), number(2), number(5), number(7), number(9),
-					   number(11) });
+			quarantined += number(6);
+			fallbacks += number(8);
+		} else if (w.size() == 18 && w[0] == "chunk" && w[3].starts_with("RO") && w[16] == "alias")
+			chunks.push_back({ number(1), number(2), w[5], number(7), number(9), number(11),
+					   number(13), number(15), w[17] });
+		else if (w.size() >= 4 && w[0] == "user")
+			continue;
 		else if (w.size() >= 6 && w[0] == "area")
 			areas.push_back({ number(1), number(2), w[3], w[4], w[5],
 					  w.size() > 6 ? w[6].substr(0, w[6].find('+')) : "" });
@@ -45,6 +48,22 @@ u64 pool_list::live(std::string_view of) const
 		if (a.where == "pool" && a.live() && (of.empty() || of == a.type))
 			n += a.size;
 	return n;
+}
+
+u64 pool_list::largest_free(std::string_view pool) const
+{
+	u64 most = 0;
+
+	for (const chunk &c : chunks)
+		if (c.pool == pool)
+			most = std::max(most, c.largest_free);
+	return most;
+}
+
+u64 pool_list::book_keeping() const
+{
+	return std::accumulate(chunks.begin(), chunks.end(), u64(0),
+			       [](u64 n, const chunk &c) { return n + c.map; });
 }
 
 const area *pool_list::find(u64 addr) const

@@ -46,10 +46,13 @@ static u64 since, most_ns;
 
 static int on_fill(struct kprobe *p, struct pt_regs *regs)
 {
+	/* execmem_text_poke(dst, src, len): traps if there is no src */
+	if (regs_get_kernel_argument(regs, 1))
+		return 0;
 	if (!pieces)
 		since = ktime_get_ns();
 	pieces++;
-	bytes += regs_get_kernel_argument(regs, 1);
+	bytes += regs_get_kernel_argument(regs, 2);
 	return 0;
 }
 
@@ -212,7 +215,7 @@ static void after(struct kprobe *p, struct pt_regs *regs, unsigned long flags)
 }
 
 static struct kprobe probes[] = {
-	{ .symbol_name = "execmem_arch_fill", .pre_handler = on_fill },
+	{ .symbol_name = "execmem_text_poke", .pre_handler = on_fill },
 	{ .symbol_name = "mutex_unlock", .pre_handler = on_unlock },
 	{ .symbol_name = "on_each_cpu_cond_mask", .pre_handler = on_broadcast },
 	{ .symbol_name = "vm_unmap_aliases", .pre_handler = on_aliases },

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Break the kernel on purpose: a function of it returns at once, with a value
- * of our choice, and does nothing.  It is how the tests are seen to fail:
+ * Break the kernel on purpose: functions of it return at once, with a value
+ * of our choice, and do nothing.  It is how the tests are seen to fail:
  * booted with "execmem_mutant=FUNCTION[:VALUE]" each test loads this first.
  */
 #include <linux/kprobes.h>
@@ -9,8 +9,9 @@
 
 #include "just_return.h"
 
-static char *func = "";
-module_param(func, charp, 0444);
+static char *func[2];
+static unsigned int nr_func;
+module_param_array(func, charp, &nr_func, 0444);
 
 static long ret;
 module_param(ret, long, 0444);
@@ -26,17 +27,36 @@ static void after(struct kprobe *p, struct pt_regs *regs, unsigned long flags)
 {
 }
 
-static struct kprobe kp = { .pre_handler = skip, .post_handler = after };
+static struct kprobe kp[2] = {
+	{ .pre_handler = skip, .post_handler = after },
+	{ .pre_handler = skip, .post_handler = after },
+};
 
 static int __init execmem_skip_init(void)
 {
-	kp.symbol_name = func;
-	return register_kprobe(&kp);
+	unsigned int i;
+	int err;
+
+	if (!nr_func)
+		return -EINVAL;
+	for (i = 0; i < nr_func; i++) {
+		kp[i].symbol_name = func[i];
+		err = register_kprobe(&kp[i]);
+		if (err) {
+			while (i--)
+				unregister_kprobe(&kp[i]);
+			return err;
+		}
+	}
+	return 0;
 }
 
 static void __exit execmem_skip_exit(void)
 {
-	unregister_kprobe(&kp);
+	unsigned int i;
+
+	for (i = 0; i < nr_func; i++)
+		unregister_kprobe(&kp[i]);
 }
 
 module_init(execmem_skip_init);
