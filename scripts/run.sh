@@ -47,15 +47,16 @@ if [[ ${BUILT:-} ]]; then
 	built
 else
 	"$scripts/host-setup.sh"
+	# Beside the tree and the kernel, which do not keep all processors busy. What goes
+	# wrong there goes wrong again, and is told then.
+	trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
+	nice -n 19 "$scripts/build-guest.sh" host > /dev/null 2>&1 &
 	"$scripts/series.sh" apply
 	[[ $FLAVOUR != stock ]] || "$scripts/series.sh" stock
-	# beside the kernel, which does not keep all processors busy to its end
+	wait
 	nice -n 19 "$scripts/build-guest.sh" programs &
-	programs=$!
-	trap 'kill "$programs" 2> /dev/null || true' EXIT
 	"$scripts/build-kernel.sh"
-	# what went wrong there goes wrong again, and is told then
-	wait "$programs" || true
+	wait
 	trap - EXIT
 	"$scripts/build-guest.sh"
 fi
