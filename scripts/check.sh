@@ -248,7 +248,7 @@ small_guest() {
 # What KASAN, lockdep, kmemleak and failures on demand add to. The others are in the
 # run of default, and in check-long here as well: alias, wx_time, placement, test_bpf,
 # report, counts, perf, and early, its and predictors, which want boots of their own.
-debug_tests=wx,modules,bpf,kprobes,ftrace,livepatch,refusals,faults,kcore,kunit,pool,churn,hibernate
+debug_tests=wx,modules,bpf,kprobes,ftrace,livepatch,refusals,faults,kcore,kunit,pool,churn,reuse,hibernate
 
 # What goes another way without CONFIG_MODULES.
 nomodules_tests=wx,placement,bpf,kprobes,ftrace,refusals,kcore,kunit,counts,pool,early
@@ -266,6 +266,15 @@ booted_with() {
 churn() {
 	ARCH=x86_64 FLAVOUR=debug CPUS=4 TESTS=churn APPEND="execmem_churn=1800:${EPOCHSECONDS}" \
 		RESULTS=$build/churn "$scripts/run.sh"
+}
+
+reuse_long() {
+	ARCH=x86_64 FLAVOUR=default TESTS=reuse APPEND=execmem_reuse=300 RESULTS=$build/reuse "$scripts/run.sh"
+}
+
+# silence_long FLAVOUR: for the table in README and in the cover letter
+silence_long() {
+	ARCH=x86_64 FLAVOUR=$1 SLOW=6 TESTS=silence APPEND=execmem_counts=1000 RESULTS=$build/silence-$1 "$scripts/run.sh"
 }
 
 # What of lib/test_bpf.ko tests the JIT more than where its code lies.
@@ -337,6 +346,9 @@ long)
 	check 'lib/test_bpf.ko, all of it' whole_test_bpf x86_64
 	check 'lib/test_bpf.ko, all of it, arm64' whole_test_bpf arm64
 	check 'half an hour of churn' churn
+	check 'five minutes of text at the same places' reuse_long
+	check 'what an isolated CPU receives, 1000 times each' silence_long default
+	check 'what an isolated CPU receives, 1000 times each, stock' silence_long stock
 	check 'each allocation fails once' all_faults
 	check 'counts, 1000 times each' counts default counts
 	check 'counts, 1000 times each, stock' counts stock counts
@@ -365,7 +377,7 @@ long)
 	check 'the oracle sees writable text (rodata=off)' oracle_sees_red
 	check 'KUnit leaves a guest of 64 MB alive' small_guest
 	check_run 'run x86_64 default with pools of small pages (execmem=pages)' execmem=pages \
-		"$build/execmem=pages" booted_with execmem=pages "$pool_tests"
+		"$build/execmem=pages" booted_with execmem=pages "$pool_tests,silence,reuse"
 	check_run 'run x86_64 default without pools (execmem=off)' execmem=off \
 		"$build/execmem=off" booted_with execmem=off "$pool_tests"
 	check_run 'run x86_64 default where there are no large pages (nohugevmalloc)' nohugevmalloc \

@@ -81,7 +81,7 @@ static result trampoline_is_rox()
 }
 
 /*
- * Which window of the pool's range comes first, and which chunk of it, is random.
+ * Which window of the range comes first, and which chunk of it, is random.
  * Both would be the first by accident in one boot of fifteen thousand. The tracer's
  * trampoline is the first text there is, and stays.
  */

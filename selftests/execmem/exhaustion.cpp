@@ -168,7 +168,7 @@ static result module_apart()
  */
 static result exhausted()
 {
-	/* More than the pool may have taken of the range already, which is 64 MB. */
+	/* More than the pool of BPF may have reserved already: a window of 64 MB. */
 	const size_t nr_progs = have_pool() ? 100 : 5;
 
 	TRY(need_fill());

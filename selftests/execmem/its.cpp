@@ -24,6 +24,7 @@
 #include "ktap.hpp"
 #include "modules.hpp"
 #include "page_tables.hpp"
+#include "pool.hpp"
 #include "proc.hpp"
 #include "run.hpp"
 #include "types.hpp"
@@ -179,8 +180,14 @@ static result thunks_are_placed()
 	u64 image = ks.addr("_text"), end = ks.addr("_end");
 
 	CHECK(!thunks.empty(), "no thunks");
+	const pool_list list;
 	for (u64 t : thunks) {
 		s64 away = t - text;
+		const area *a = list.find(t);
+
+		CHECK(!have_pool() || (a && a->type == "thunk" && a->size < page_size()),
+		      "thunk %#llx has %llu bytes of the pool", (unsigned long long)t,
+		      (unsigned long long)(a ? a->size : 0));
 
 		CHECK(t < image || t >= end, "thunk %#llx lies in the image", (unsigned long long)t);
 		CHECK(away == (int)away, "thunk %#llx is out of reach of %#llx",

@@ -23,7 +23,7 @@ struct known_suite {
 };
 
 static const std::map<std::string, known_suite> wanted = {
-	{ "execmem", { "CONFIG_EXECMEM_KUNIT_TEST", 21 } },
+	{ "execmem", { "CONFIG_EXECMEM_KUNIT_TEST", 22 } },
 	{ "kprobes_test", { "CONFIG_KPROBES_SANITY_TEST" } },
 	{ "vmalloc", { "CONFIG_VMALLOC_KUNIT_TEST", 2 } },
 };

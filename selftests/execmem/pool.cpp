@@ -38,6 +38,7 @@
 #include "pool.hpp"
 #include "proc.hpp"
 #include "run.hpp"
+#include "tracer.hpp"
 #include "types.hpp"
 #include "vmallocinfo.hpp"
 
@@ -63,6 +64,7 @@ static result listed()
 
 	for (const chunk &c : list.chunks) {
 		u64 end = c.addr, live = 0;
+		std::string last;
 
 		CHECK(c.addr % large == 0 && c.size % large == 0, "chunk %#llx is not aligned",
 		      (unsigned long long)c.addr);
@@ -70,6 +72,9 @@ static result listed()
 			if (a.where != "pool" || a.addr < c.addr || a.addr >= c.addr + c.size)
 				continue;
 			CHECK(a.addr == end, "a gap or an overlap at %#llx", (unsigned long long)a.addr);
+			CHECK(a.state != "free" || last != "free", "what is free is listed in pieces at %#llx",
+			      (unsigned long long)a.addr);
+			last = a.state;
 			end += a.size;
 			live += a.live() ? a.size : 0;
 		}
@@ -186,12 +191,18 @@ struct reservations {
 static result side_by_side()
 {
 	TRY(need_pool());
+	/* So that the pool of BPF has a chunk, and a window. */
+	unique_fd keep(bpf_prog_load(bpf_return(1)));
+	CHECK(keep, "program: %s", strerror(-keep.fd));
 	settle();
 	const size_t runs_before = runs(pool_list());
 	std::vector<unique_fd> progs;
 	TRY(large_programs(progs));
+	/* Text of the kernel, whose trampoline is in another pool. */
+	trace_instance tracer("execmem_side_by_side", traceable_getppid());
 	pool_list list;
 	reservations reserved;
+	std::map<u64, bool> of_bpf;
 
 	CHECK(!reserved.windows.empty(), "/proc/vmallocinfo shows no area that its owner maps");
 	for (const chunk &c : list.chunks) {
@@ -199,6 +210,9 @@ static result side_by_side()
 
 		CHECK(it != reserved.windows.begin() && c.addr + c.size <= (--it)->first + it->second,
 		      "chunk %#llx is in no window", (unsigned long long)c.addr);
+		auto window = of_bpf.emplace(it->first, c.pool == "text-bpf").first;
+		CHECK(window->second == (c.pool == "text-bpf"), "chunk %#llx of %s is in a window of others",
+		      (unsigned long long)c.addr, c.pool.c_str());
 	}
 	for (const auto &[addr, size] : reserved.windows)
 		CHECK(size % large == 0, "a window of %llu bytes", (unsigned long long)size);
@@ -206,7 +220,7 @@ static result side_by_side()
 	      (unsigned long long)reserved.pages, (unsigned long long)list.size());
 	diag("%zu chunks in %zu runs, which were %zu, in %zu windows", list.chunks.size(), runs(list), runs_before,
 	     reserved.windows.size());
-	/* From somewhere in the middle of a window down, and on from its end. */
+	/* The first at a random place of a window, the others from its beginning on. */
 	CHECK(runs(list) <= runs_before + 1, "%zu chunks lie in %zu runs, which were %zu", list.chunks.size(),
 	      runs(list), runs_before);
 	return pass();

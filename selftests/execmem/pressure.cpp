@@ -137,6 +137,26 @@ static result backlog()
 	return none_missed();
 }
 
+/* A large program is written in parts as well. */
+static result large_write()
+{
+	static constexpr u64 most = 64 << 10;
+
+	TRY(need_pressure());
+	loaded_module m("execmem_pressure");
+	CHECK(!m.err, "execmem_pressure: %s", strerror(-m.err));
+	const std::string file = "/sys/module/execmem_pressure/parameters/holds";
+	CHECK(!spit(file, "0"), "holds cannot be forgotten");
+	unique_fd prog(bpf_prog_load(bpf_return_large(1, 20000)));
+	CHECK(prog, "program: %s", strerror(-prog.fd));
+	const u64 len = bpf_images(prog.fd).at(0).len;
+	auto n = numbers(module_param("execmem_pressure", "holds"), "written");
+	CHECK(len > 2 * most, "the program has %llu bytes only", (unsigned long long)len);
+	CHECK(n["bytes"] && n["bytes"] <= most, "text_mutex was held to write %llu bytes",
+	      (unsigned long long)n["bytes"]);
+	return none_missed();
+}
+
 /* Text whose chunk goes with it needs no traps; other text does, and is counted. */
 static result gone_unfilled()
 {
@@ -286,6 +306,7 @@ int main()
 {
 	return run_cases({
 		{ "backlog", backlog },
+		{ "large_write", large_write },
 		{ "gone_unfilled", gone_unfilled },
 		{ "grow", grow },
 		{ "scattered", scattered },

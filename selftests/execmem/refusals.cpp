@@ -289,11 +289,12 @@ static result misuse()
 static result permissions_refused()
 {
 	TRY(need_disruptive());
-	/* What set_memory_ro() is, or calls; and what a pool calls. */
+	/* What set_memory_ro() is, or calls; and what a pool calls, unless it makes pages writable. */
 	const std::string refusal = format("func=%s%s ret=-12", arch == arch_id::powerpc ?
 					   "change_memory_attr" : arch == arch_id::s390 ?
 					   "__set_memory" : "set_memory_ro",
-					   arch == arch_id::x86_64 && have_pool() ? ",set_pages_writable_noflush" : "");
+					   arch == arch_id::x86_64 && have_pool() ?
+					   ",set_pages_writable_noflush arg2=-1,0" : "");
 
 	TRY(need_module("execmem_clone_000"));
 	TRY(need_module("execmem_skip", "CONFIG_KPROBES"));

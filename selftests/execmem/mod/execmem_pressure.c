@@ -6,7 +6,8 @@
  *   hold      write 1: a thread takes text_mutex and keeps it until 0 is written
  *   holds     write: forget; read: "longest hold: N pieces N bytes N us", the
  *             most that was filled with traps between two mutex_unlock() of
- *             text_mutex, each a maximum of its own, and "all: N pieces N bytes"
+ *             text_mutex, each a maximum of its own, "all: N pieces N bytes", and
+ *             "written: N bytes", the most that was written between them
  *   free_large  read: free text of 4 MB, wait until its pages are gone
  *   free_small  read: free text of 64 kB whose chunk stays
  *   grow      read: what it takes to allocate text that needs a new chunk
@@ -34,7 +35,7 @@
 #include "lookup.h"
 
 static typeof(&execmem_text_alloc) text_alloc, text_alloc_locked;
-static typeof(&execmem_free) text_free, text_free_locked;
+static typeof(&execmem_free) text_free;
 static typeof(&find_vm_area) find_area;
 static struct mutex *text_lock;
 
@@ -43,12 +44,16 @@ static struct mutex *text_lock;
 /* Of the hold that goes on, written by who holds text_mutex; the longest; all. */
 static unsigned long pieces, bytes, most_pieces, most_bytes, all_pieces, all_bytes;
 static u64 since, most_ns;
+/* Written in the hold that goes on, and the most. */
+static unsigned long written, most_written;
 
 static int on_fill(struct kprobe *p, struct pt_regs *regs)
 {
 	/* execmem_text_poke(dst, src, len): traps if there is no src */
-	if (regs_get_kernel_argument(regs, 1))
+	if (regs_get_kernel_argument(regs, 1)) {
+		written += regs_get_kernel_argument(regs, 2);
 		return 0;
+	}
 	if (!pieces)
 		since = ktime_get_ns();
 	pieces++;
@@ -58,7 +63,11 @@ static int on_fill(struct kprobe *p, struct pt_regs *regs)
 
 static int on_unlock(struct kprobe *p, struct pt_regs *regs)
 {
-	if (regs_get_kernel_argument(regs, 0) != (unsigned long)text_lock || !pieces)
+	if (regs_get_kernel_argument(regs, 0) != (unsigned long)text_lock)
+		return 0;
+	most_written = max(most_written, written);
+	written = 0;
+	if (!pieces)
 		return 0;
 	most_pieces = max(most_pieces, pieces);
 	most_bytes = max(most_bytes, bytes);
@@ -75,8 +84,8 @@ static int holds_get(char *buf, const struct kernel_param *kp)
 	int n;
 
 	mutex_lock(text_lock);
-	n = sprintf(buf, "longest hold: %lu pieces %lu bytes %llu us\nall: %lu pieces %lu bytes\n",
-		    most_pieces, most_bytes, most_ns / 1000, all_pieces, all_bytes);
+	n = sprintf(buf, "longest hold: %lu pieces %lu bytes %llu us\nall: %lu pieces %lu bytes\nwritten: %lu bytes\n",
+		    most_pieces, most_bytes, most_ns / 1000, all_pieces, all_bytes, most_written);
 	mutex_unlock(text_lock);
 	return n;
 }
@@ -87,6 +96,7 @@ static int holds_set(const char *val, const struct kernel_param *kp)
 	most_pieces = 0;
 	most_bytes = 0;
 	most_ns = 0;
+	most_written = 0;
 	all_pieces = 0;
 	all_bytes = 0;
 	mutex_unlock(text_lock);
@@ -373,12 +383,8 @@ static int do_short(char *buf, const char *what, bool hold)
 		own += p[i] && has_pages_of_its_own(p[i]);
 	}
 	n = counted_so_far(buf, what, own);
-	for (i = 0; i < NR; i++) {
-		if (hold)
-			text_free_locked(p[i]);
-		else
-			text_free(p[i]);
-	}
+	for (i = 0; i < NR; i++)
+		text_free(p[i]);
 	if (hold)
 		mutex_unlock(text_lock);
 	give_all();
@@ -407,7 +413,7 @@ static int locked_thread(void *unused)
 	WRITE_ONCE(locked_end, ktime_get_ns());
 	nr_chunks = p && !has_pages_of_its_own(p);
 	if (p)
-		text_free_locked(p);
+		text_free(p);
 	mutex_unlock(text_lock);
 	while (!kthread_should_stop())
 		schedule_timeout_interruptible(HZ / 100);
@@ -537,9 +543,8 @@ static int __init execmem_pressure_init(void)
 	text_lock = (struct mutex *)lookup_name("text_mutex");
 	if (!text_lock)
 		return -ENOENT;
-	/* Before these were there, the others could be called with text_mutex held. */
+	/* Before it was there, the other could be called with text_mutex held. */
 	text_alloc_locked = lookup_function("execmem_text_alloc_locked") ?: (void *)text_alloc;
-	text_free_locked = lookup_function("execmem_free_locked") ?: (void *)text_free;
 
 	for (i = 0; i < ARRAY_SIZE(probes); i++) {
 		err = register_kprobe(&probes[i]);

@@ -16,8 +16,19 @@ module_param_array(func, charp, &nr_func, 0444);
 static long ret;
 module_param(ret, long, 0444);
 
+/* Of each function: only if its third argument is that; -1 for any. */
+static int arg2[2] = { -1, -1 };
+static unsigned int nr_arg2;
+module_param_array(arg2, int, &nr_arg2, 0444);
+
+static struct kprobe kp[2];
+
 static int skip(struct kprobe *p, struct pt_regs *regs)
 {
+	const int wanted = arg2[p - kp];
+
+	if (wanted != -1 && (int)(u8)regs_get_kernel_argument(regs, 2) != wanted)
+		return 0;
 	just_return(regs, ret);
 	return 1;
 }

@@ -37,6 +37,37 @@ struct call {
 	int pages;
 };
 
+static void violate(unsigned long addr, u64 pte, const char *where, unsigned long caller)
+{
+	int n = atomic_inc_return(&nr_violations) - 1;
+
+	if (n < MAX_VIOLATIONS) {
+		violations[n].addr = addr;
+		violations[n].caller = caller;
+		violations[n].pte = pte;
+		violations[n].where = where;
+	}
+}
+
+/* What is mapped executable there is not writable in the linear mapping. */
+static void look_alias(unsigned long addr, int pages, const char *where, unsigned long caller)
+{
+	unsigned int level;
+	pte_t *pte;
+	int i;
+
+	for (i = 0; i < pages; i++, addr += PAGE_SIZE) {
+		pte = lookup_address(addr, &level);
+		if (!pte || !(pte_val(*pte) & _PAGE_PRESENT) || (pte_val(*pte) & _PAGE_NX))
+			continue;
+		pte = lookup_address((unsigned long)page_address(vmalloc_to_page((void *)addr)), &level);
+		if (!pte || !(pte_val(*pte) & _PAGE_PRESENT) || !(pte_val(*pte) & _PAGE_RW))
+			continue;
+		violate(addr, pte_val(*pte), where, caller);
+		return;
+	}
+}
+
 static void look(unsigned long addr, int pages, const char *where, unsigned long caller)
 {
 	int i;
@@ -46,20 +77,13 @@ static void look(unsigned long addr, int pages, const char *where, unsigned long
 		unsigned int level;
 		pte_t *pte = lookup_address(addr, &level);
 		u64 val;
-		int n;
 
 		if (!pte)
 			continue;
 		val = pte_val(READ_ONCE(*pte));
 		if (!(val & _PAGE_PRESENT) || !(val & _PAGE_RW) || (val & _PAGE_NX))
 			continue;
-		n = atomic_inc_return(&nr_violations) - 1;
-		if (n < MAX_VIOLATIONS) {
-			violations[n].addr = addr;
-			violations[n].caller = caller;
-			violations[n].pte = val;
-			violations[n].where = where;
-		}
+		violate(addr, val, where, caller);
 		return;
 	}
 }
@@ -97,6 +121,24 @@ static int set_memory_return(struct kretprobe_instance *ri, struct pt_regs *regs
 	struct call *c = (struct call *)ri->data;
 
 	look(c->addr, c->pages, get_kretprobe(ri)->kp.symbol_name, return_address(ri));
+	return 0;
+}
+
+static int map_run_return(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	struct call *c = (struct call *)ri->data;
+
+	look_alias(c->addr, c->pages, get_kretprobe(ri)->kp.symbol_name, return_address(ri));
+	return set_memory_return(ri, regs);
+}
+
+/* vm_area_unmap_run_noflush(area, addr, nr_pages): it is still mapped */
+static int unmap_run_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	struct call *c = (struct call *)ri->data;
+
+	note_call(ri, regs, 1, 2);
+	look_alias(c->addr, c->pages, get_kretprobe(ri)->kp.symbol_name, c->caller);
 	return 0;
 }
 
@@ -147,7 +189,8 @@ static struct kretprobe watches[] = {
 	WATCH("set_memory_x", set_memory_entry, set_memory_return),
 	WATCH("set_memory_nx", set_memory_entry, set_memory_return),
 	WATCH("set_memory_rox", set_memory_entry, set_memory_return),
-	WATCH("vm_area_map_run", map_run_entry, set_memory_return),
+	WATCH("vm_area_map_run", map_run_entry, map_run_return),
+	WATCH("vm_area_unmap_run_noflush", unmap_run_entry, nested_return),
 	WATCH("__vmalloc_node_range", no_entry, alloc_return),
 	WATCH("execmem_watch_nested", no_entry, nested_return),
 };
@@ -278,7 +321,8 @@ static int __init execmem_watch_init(void)
 		err = register_kretprobe(&watches[i]);
 		/* These are not in every kernel. */
 		if (err && strcmp(watches[i].kp.symbol_name, "set_memory_rox") &&
-		    strcmp(watches[i].kp.symbol_name, "vm_area_map_run")) {
+		    strcmp(watches[i].kp.symbol_name, "vm_area_map_run") &&
+		    strcmp(watches[i].kp.symbol_name, "vm_area_unmap_run_noflush")) {
 			pr_err("execmem_watch: %s: %d\n", watches[i].kp.symbol_name, err);
 			unregister_all();
 			return err;
