@@ -289,14 +289,32 @@ static void forget_failures(void)
 	msleep(1500);
 }
 
+/* Idle chunks stay for a while: take them, until one has to be made. */
+static bool use_up_idle(void)
+{
+	int i;
+
+	for (i = 0; i < 64; i++) {
+		void *p;
+
+		count(current, MAX_ORDER, INT_MAX);
+		p = take(CHUNK);
+		WRITE_ONCE(counting, false);
+		if (!p)
+			return false;
+		if (atomic_read(&maps))
+			return true;
+	}
+	return false;
+}
+
 static int grow_get(char *buf, const struct kernel_param *kp)
 {
 	enum { NR = 4 };
 	int i, n;
 
 	forget_failures();
-	/* The spare one is gone then. */
-	if (!take(CHUNK) || !take(CHUNK))
+	if (!use_up_idle())
 		goto err;
 	count(current, MAX_ORDER, INT_MAX);
 	for (i = 0; i < NR; i++)
@@ -317,7 +335,7 @@ static int scattered_get(char *buf, const struct kernel_param *kp)
 	int i, n;
 
 	forget_failures();
-	if (!take(CHUNK) || !take(CHUNK))
+	if (!use_up_idle())
 		goto err;
 	count(current, 0, INT_MAX);
 	p = take(CHUNK);
@@ -429,7 +447,7 @@ static int waits_get(char *buf, const struct kernel_param *kp)
 	if (raw_smp_processor_id() != 0 || !cpu_online(1))
 		return -ENXIO;
 	/* No room is left, but for what others need meanwhile. */
-	if (!take(CHUNK) || !take(CHUNK))
+	if (!use_up_idle())
 		goto out;
 	reinit_completion(&stalls);
 	locked_end = 0;
