@@ -246,9 +246,9 @@ small_guest() {
 }
 
 # What KASAN, lockdep, kmemleak and failures on demand add to. The others are in the
-# run of default, and in check-long here as well: alias, wx_time, placement, test_bpf,
+# run of default, and in check-long here as well: alias, wx_time, pool, placement, test_bpf,
 # report, counts, perf, and early, its and predictors, which want boots of their own.
-debug_tests=wx,modules,bpf,kprobes,ftrace,livepatch,refusals,faults,kcore,kunit,pool,churn,reuse,hibernate
+debug_tests=wx,modules,bpf,kprobes,ftrace,livepatch,refusals,faults,kcore,kunit,churn,reuse,hibernate
 
 # What goes another way without CONFIG_MODULES.
 nomodules_tests=wx,placement,bpf,kprobes,ftrace,refusals,kcore,kunit,counts,pool,early
@@ -342,7 +342,7 @@ long)
 	kaslr arm64
 	check 'run x86_64 debug, all of it' run x86_64 debug
 	check_run 'run x86_64 nomodules' 'x86_64 nomodules' "$build/x86_64-nomodules" run x86_64 nomodules "$nomodules_tests"
-	check 'run x86_64 inline' run x86_64 inline "$debug_tests,wx_time,perf,early,its,test_bpf,predictors"
+	check 'run x86_64 inline' run x86_64 inline "$debug_tests,pool,wx_time,perf,early,its,test_bpf,predictors"
 	check 'lib/test_bpf.ko, all of it' whole_test_bpf x86_64
 	check 'lib/test_bpf.ko, all of it, arm64' whole_test_bpf arm64
 	check 'half an hour of churn' churn
