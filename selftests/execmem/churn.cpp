@@ -8,6 +8,7 @@
  *
  * "execmem_churn=SECONDS[:SEED]" on the command line; otherwise it is short.
  */
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -48,6 +49,7 @@
 static unsigned int seconds = 15;
 static u32 seed = 20061121;
 static std::atomic<bool> *time_is_over;	/* for all processes */
+static constexpr const char *lock_stat = "/proc/lock_stat";
 
 using random_numbers = std::mt19937;
 
@@ -290,6 +292,30 @@ static result churn_modules(random_numbers &rnd)
 	return pass();
 }
 
+/* How long others have to wait for those who hold a lock of execmem, as CONFIG_LOCK_STAT counts. */
+static result show_locks()
+{
+	std::vector<std::string> names = { "text_mutex:", "execmem_lock:" };
+	size_t seen = 0;
+
+	if (!exists(lock_stat))
+		return pass();
+	if (have_pool())
+		names.push_back("execmem_grow_lock:");
+	for (const std::string &line : split(read_or_fail(lock_stat))) {
+		/* name, contentions (2), waits (4), acquisitions (2), holds: least, most, sum, average */
+		std::vector<std::string> w = words(line);
+
+		if (w.size() != 13 || std::find(names.begin(), names.end(), w[0]) == names.end())
+			continue;
+		seen++;
+		diag("lock %s held %s times, for %s us at most, %s us on average", w[0].c_str(), w[8].c_str(), w[10].c_str(),
+		     w[12].c_str());
+	}
+	CHECK(seen == names.size(), "%s has %zu locks of %zu", lock_stat, seen, names.size());
+	return pass();
+}
+
 /* Each in a process of its own, all at the same time. */
 static result everything()
 {
@@ -344,6 +370,8 @@ static result everything()
 		}
 	}
 
+	if (exists(lock_stat))
+		CHECK(!spit(lock_stat, "0"), "%s is not cleared", lock_stat);
 	footprint before = settle();
 	diag("%u s, seed %u, %zu workers, %llu kB of memory are free", seconds, seed, workers.size(),
 	     (unsigned long long)free_memory() >> 10);
@@ -382,6 +410,7 @@ static result everything()
 	}
 	diag("%llu kB of memory are free", (unsigned long long)free_memory() >> 10);
 	CHECK(failed.empty(), "failed, with seed %u:%s", seed, failed.c_str());
+	TRY(show_locks());
 	TRY(no_growth(before));
 	/* One spare chunk beside what is in use. */
 	u64 now = 0;
