@@ -198,6 +198,15 @@ cases_of_all_tests() {
 		<(sed '/^#/d; s/:.*//' "$scripts/check.cases" | LC_ALL=C sort) >&2
 }
 
+# A mutant that does not apply is one that nobody runs.
+mutants_apply() {
+	local patch status=0
+	for patch in "$top"/selftests/mutants/*.patch; do
+		git -C "$tree" apply --check "$patch" >&2 || { echo "${patch##*/} does not apply" >&2; status=1; }
+	done
+	return "$status"
+}
+
 # What runs beside the guests of default, which seldom use more than one processor:
 # the kernels of what is booted later, and, once its kernel is there, the guest of
 # debug, which takes longest. run.sh waits for a kernel that is being built.
@@ -333,6 +342,7 @@ results_of check-scripts.sh scripts
 results_of check-cocci.sh coccinelle
 check 'the last patch is selftests/execmem' "$scripts/series.sh" selftests
 check 'export gives no diff' export_is_clean
+check 'every mutant applies' mutants_apply
 check 'shellcheck' shellcheck "$scripts"/*.sh "$top/.ci/run"
 [[ ${1:-} = long ]] || bases
 case ${1:-} in
