@@ -281,9 +281,10 @@ reuse_long() {
 	ARCH=x86_64 FLAVOUR=default TESTS=reuse APPEND=execmem_reuse=300 RESULTS=$build/reuse "$scripts/run.sh"
 }
 
-# silence_long FLAVOUR: for the table in README and in the cover letter
+# silence_long FLAVOUR [PARAMETER]: for the table in README and in the cover letter
 silence_long() {
-	ARCH=x86_64 FLAVOUR=$1 SLOW=6 TESTS=silence APPEND=execmem_counts=1000 RESULTS=$build/silence-$1 "$scripts/run.sh"
+	ARCH=x86_64 FLAVOUR=$1 SLOW=12 TESTS=silence APPEND="execmem_counts=1000 ${2:-}" \
+		RESULTS=$build/silence-${2:-$1} "$scripts/run.sh"
 }
 
 # What of lib/test_bpf.ko tests the JIT more than where its code lies.
@@ -359,6 +360,8 @@ long)
 	check 'five minutes of text at the same places' reuse_long
 	check 'what an isolated CPU receives, 1000 times each' silence_long default
 	check 'what an isolated CPU receives, 1000 times each, stock' silence_long stock
+	check 'what an isolated CPU receives, 1000 times each, execmem=pages' silence_long default execmem=pages
+	check 'what an isolated CPU receives, 1000 times each, execmem=off' silence_long default execmem=off
 	check 'each allocation fails once' all_faults
 	check 'counts, 1000 times each' counts default counts
 	check 'counts, 1000 times each, stock' counts stock counts
