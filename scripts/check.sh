@@ -207,20 +207,21 @@ mutants_apply() {
 	return "$status"
 }
 
-# What runs beside the guests of default, which seldom use more than one processor:
-# the kernels of what is booted later, and, once its kernel is there, the guest of
-# debug, which takes longest. run.sh waits for a kernel that is being built.
+# What runs beside the cheap checks, and beside the guests of default, which seldom use
+# more than one processor: all kernels, in the order in which they are wanted, and, once
+# its kernel is there, the guest of debug, which takes longest. run.sh waits for a kernel
+# that is being built.
 beside() {
-	local pair guest='' status=0
-	for pair in 'x86_64 debug' 'arm64 default'; do
+	local pair status=0
+	nice -n 19 "$scripts/build-guest.sh" programs > "$build/ahead.log" 2>&1 || true
+	for pair in 'x86_64 default' 'x86_64 debug' 'arm64 default'; do
 		# what goes wrong here goes wrong there once more, and is told there
 		ARCH=${pair% *} FLAVOUR=${pair#* } nice -n 19 "$scripts/build-kernel.sh" > "$build/ahead.log" 2>&1 || true
-		[[ ! $guest ]] || continue
+		[[ $pair = 'x86_64 debug' ]] || continue
 		{
 			run x86_64 debug "$debug_tests" > "$build/debug.output" 2>&1 || status=$?
 			echo "$status" > "$build/debug.status"
 		} &
-		guest=$!
 	done
 	wait
 }
@@ -262,8 +263,11 @@ debug_tests=wx,modules,bpf,kprobes,ftrace,livepatch,refusals,faults,kcore,kunit,
 # What goes another way without CONFIG_MODULES.
 nomodules_tests=wx,placement,bpf,kprobes,ftrace,refusals,kcore,kunit,counts,pool,early
 
-# Those that depend on where text comes from.
-pool_tests=wx,bpf,limit,kprobes,ftrace,kunit,counts,pool,perf,predictors
+# Those that depend on where text comes from; and what of them another kind of pool,
+# or none, is most likely to break.
+pool_tests=wx,bpf,limit,kprobes,ftrace,kunit,counts,pool,perf,predictors,silence,reuse
+pages_tests=wx,bpf,kprobes,ftrace,kunit,counts,pool,silence,reuse
+off_tests=wx,bpf,limit,kprobes,ftrace,kunit,perf
 
 # The same kernel with another form of memory for text.
 booted_with() {
@@ -337,6 +341,14 @@ check 'series applies to the packaged base' "$scripts/series.sh" apply
 ((failed == 0)) || { finish; exit 1; }
 "$scripts/build-guest.sh" host || exit 1
 
+if [[ ! ${1:-} ]]; then
+	rm -f "$build"/debug.{output,status}
+	# a process group of its own, to be stopped as one
+	set -m
+	beside &
+	ahead=$!
+	set +m
+fi
 golden_cases
 check 'check.cases has each test' cases_of_all_tests
 results_of check-scripts.sh scripts
@@ -352,6 +364,9 @@ long)
 	kaslr x86_64
 	kaslr arm64
 	check 'run x86_64 debug, all of it' run x86_64 debug
+	check 'build x86_64 default' "$scripts/build-kernel.sh"
+	check 'run x86_64 default with execmem=pages, all that depends on it' booted_with execmem=pages "$pool_tests"
+	check 'run x86_64 default with execmem=off, all that depends on it' booted_with execmem=off "$pool_tests"
 	check_run 'run x86_64 nomodules' 'x86_64 nomodules' "$build/x86_64-nomodules" run x86_64 nomodules "$nomodules_tests"
 	check 'run x86_64 inline' run x86_64 inline "$debug_tests,pool,wx_time,perf,early,its,test_bpf,predictors"
 	check 'lib/test_bpf.ko, all of it' whole_test_bpf x86_64
@@ -376,23 +391,14 @@ long)
 	results_of 'tools.sh perf' tools
 	results_of 'tools.sh dump' tools ;;
 *)
-	nice -n 19 "$scripts/build-guest.sh" programs > "$build/ahead.log" 2>&1 &
-	programs=$!
 	check 'build x86_64 default' "$scripts/build-kernel.sh"
-	wait "$programs" || true
-	rm -f "$build"/debug.{output,status}
-	# a process group of its own, to be stopped as one
-	set -m
-	beside &
-	ahead=$!
-	set +m
 	check_run 'run x86_64 default' 'x86_64 default' "$build/x86_64-default" run x86_64 default
 	check 'the oracle sees writable text (rodata=off)' oracle_sees_red
 	check 'KUnit leaves a guest of 64 MB alive' small_guest
 	check_run 'run x86_64 default with pools of small pages (execmem=pages)' execmem=pages \
-		"$build/execmem=pages" booted_with execmem=pages "$pool_tests,silence,reuse"
+		"$build/execmem=pages" booted_with execmem=pages "$pages_tests"
 	check_run 'run x86_64 default without pools (execmem=off)' execmem=off \
-		"$build/execmem=off" booted_with execmem=off "$pool_tests"
+		"$build/execmem=off" booted_with execmem=off "$off_tests"
 	check_run 'run x86_64 default where there are no large pages (nohugevmalloc)' nohugevmalloc \
 		"$build/nohugevmalloc" booted_with nohugevmalloc wx,kunit,pool
 	check_run 'run arm64 default' 'arm64 default' "$build/arm64-default" run arm64 default
