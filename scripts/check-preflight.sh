@@ -323,6 +323,9 @@ refuses 'a missing cover letter' 'the series: cover: there is no cover letter'
 finish_series
 sed -i 's/number two/number TODO/' "$EXECMEM_PATCHES/0000-cover-letter.patch"
 refuses 'a cover letter that is not finished' 'the series: cover: .*placeholder: TODO'
+finish_series
+sed -i 's/number two/number two (?)/' "$EXECMEM_PATCHES/0000-cover-letter.patch"
+refuses 'a figure that nobody has measured' 'the series: cover: .*placeholder: \(\?\)'
 
 finish_series
 sed -i '/^made-on/d' "$EXECMEM_PATCHES/bases"

@@ -207,6 +207,13 @@ mutants_apply() {
 	return "$status"
 }
 
+# The table of selftests/README.md has all mutants, and no others.
+mutants_are_told() {
+	diff <(sed -n '/^| promise | tests | mutants |/,/^$/p' "$top/selftests/README.md" | cut -d '|' -f 4 |
+			grep -oE '[a-z0-9]+(-[a-z0-9]+)+' | LC_ALL=C sort -u) \
+		<(basename -s .patch "$top"/selftests/mutants/*.patch | LC_ALL=C sort) >&2
+}
+
 # What runs beside the cheap checks, and beside the guests of default, which seldom use
 # more than one processor: all kernels, in the order in which they are wanted, and, once
 # its kernel is there, the guest of debug, which takes longest. run.sh waits for a kernel
@@ -356,6 +363,7 @@ results_of check-cocci.sh coccinelle
 check 'the last patch is selftests/execmem' "$scripts/series.sh" selftests
 check 'export gives no diff' export_is_clean
 check 'every mutant applies' mutants_apply
+check 'selftests/README.md names every mutant' mutants_are_told
 check 'shellcheck' shellcheck "$scripts"/*.sh "$top/.ci/run"
 [[ ${1:-} = long ]] || bases
 case ${1:-} in

@@ -120,7 +120,7 @@ check_cover() {
 	[[ $subject ]] || finding cover - 'the cover letter has no subject'
 	words=$(sed '/^Patches and files touched/,$d' "$work/message")
 	(($(wc -w <<< "$words") >= 20)) || finding cover - 'the cover letter says nothing'
-	grep -oE '\*\*\* [A-Z ]+ \*\*\*|\b(TODO|FIXME|XXX|TBD)\b' <<< "$subject $words" | sort -u |
+	grep -oE '\*\*\* [A-Z ]+ \*\*\*|\b(TODO|FIXME|XXX|TBD)\b|\(\?\)' <<< "$subject $words" | sort -u |
 		sed 's/^/the cover letter has a placeholder: /' | found cover - || true
 	# below the words is what the export writes
 	[[ $1 = exported ]] || return 0

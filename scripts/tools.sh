@@ -6,7 +6,8 @@
 #                   and the program of each sample: selftests/execmem/perf_names.cpp
 #   tools.sh dump   crash and drgn of this machine read a dump of a guest
 #                   with modules: selftests/execmem/dump.cpp. A tool that is not
-#                   there, or of a version that cannot, is skipped, and said so
+#                   there, or of a version that cannot, is skipped, and said so;
+#                   one has to be there
 #
 # Says "ok NAME", "not ok NAME: REASON" or "skip NAME: REASON" of each; exit status 1
 # for a "not ok". Environment: BUILT=1 to boot what was built last; PERF=, CRASH=,
@@ -21,11 +22,11 @@ scripts=$top/scripts
 out=$build/$ARCH-$FLAVOUR
 kernel=$out/kernel
 home=$build/tools-$1
-bad=0
+bad=0 looked=0
 mkdir -p "$home"
 
-ok() { echo "ok $1"; }
-not_ok() { echo "not ok $1: $2"; bad=1; }
+ok() { echo "ok $1"; looked=1; }
+not_ok() { echo "not ok $1: $2"; bad=1 looked=1; }
 
 # The first versions that read a struct module with mem[].
 first_crash=8.0.4
@@ -154,6 +155,7 @@ check_dump() {
 	check_crash
 	check_drgn
 	rm -f "$home/memory.dump"
+	((looked)) || not_ok dump "nothing has read it: CRASH= and DRGN= name programs of other versions"
 }
 
 case $1 in

@@ -32,6 +32,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -218,6 +219,9 @@ static result interrupts_count()
 	static constexpr u64 n = 20;
 
 	TRY(need_isolated());
+	/* When there are random numbers at last, live text is patched: not while others count. */
+	char byte;
+	CHECK(getrandom(&byte, 1, 0) == 1, "getrandom: %s", strerror(errno));
 	/* It has to arrive at its loop; and what KUnit left has to go, which is chunks. */
 	settle();
 	CHECK(!have_pool() || wait_for(20000, [] { return pool_list().idle <= 1; }), "idle chunks stay");
@@ -250,6 +254,7 @@ static result silent(const char *what, size_t n, const std::function<result()> &
 	TRY(need_isolated());
 	TRY(operation());
 	settle();
+	const u64 fallbacks = have_pool() ? pool_list().fallbacks : 0;
 	result r = pass();
 	cost c = cost_of([&] {
 		for (size_t i = 0; i < n && r.verdict == result::PASS; i++)
@@ -264,6 +269,8 @@ static result silent(const char *what, size_t n, const std::function<result()> &
 	      (unsigned long long)c.causes());
 	if (!have_pool())
 		return pass();
+	/* Pages of one's own would go where all others of vmalloc() go. */
+	CHECK(pool_list().fallbacks == fallbacks, "%s: not all text came from a pool", what);
 	CHECK(!c.tlb && !c.sync && !c.unknown && c.calls <= c.live + c.rcu + c.lazy,
 	      "%s: CPU 1 was interrupted %llu times, %llu of them for live text", what, (unsigned long long)c.calls,
 	      (unsigned long long)c.live);
