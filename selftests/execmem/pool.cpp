@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <set>
@@ -435,8 +436,10 @@ static result frees_without_memory()
 	size_t left = 0;
 	bool gone = wait_for(20000, [&] {
 		left = 0;
+		/* What is dead side by side is listed as one. */
 		for (const area &a : pool_list().areas)
-			left += going.count(a.addr) && (a.live() || a.state == "dead");
+			if (a.live() || a.state == "dead")
+				left += std::distance(going.lower_bound(a.addr), going.lower_bound(a.addr + a.size));
 		return !left;
 	});
 	CHECK(gone, "%zu of %zu pieces are not freed", left, going.size());
@@ -450,7 +453,7 @@ static result frees_without_memory()
 		if (e.in_interrupt)
 			continue;
 		/* What it ends in, for memory of either kind; vfree() is not its own. */
-		if ((e.called_by("__execmem_free") && !e.called_by("__vunmap")) || e.called_by("execmem_pool_free") ||
+		if ((e.called_by("execmem_free") && !e.called_by("__vunmap")) || e.called_by("execmem_pool_free") ||
 		    e.called_by("execmem_work_fn")) {
 			for (const std::string &c : e.callers)
 				diag("=> %s", c.c_str());

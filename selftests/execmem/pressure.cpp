@@ -81,12 +81,12 @@ static result none_missed()
 	return pass();
 }
 
-static u64 dead_areas()
+static u64 dead_bytes()
 {
 	u64 n = 0;
 
 	for (const area &a : pool_list().areas)
-		n += a.state == "dying" || a.state == "dead";
+		n += a.state == "dying" || a.state == "dead" ? a.size : 0;
 	return n;
 }
 
@@ -107,11 +107,13 @@ static result backlog()
 
 	/* Some stay in each chunk, or the chunk goes, and there is nothing to fill. */
 	std::vector<unique_fd> freed, kept;
+	u64 bytes = 0;
 	while (freed.size() < nr_freed) {
 		for (size_t i = 0; i <= keep_every; i++) {
 			unique_fd prog(bpf_prog_load(bpf_return(i, 2 + i % 30)));
 
 			CHECK(prog, "program %zu: %s", freed.size(), strerror(-prog.fd));
+			bytes += i ? bpf_images(prog.fd).at(0).len : 0;
 			(i ? freed : kept).push_back(std::move(prog));
 		}
 	}
@@ -121,16 +123,19 @@ static result backlog()
 	defer let_go([&] { spit(dir + "hold", "0"); });
 	freed.clear();
 	u64 dead = 0;
-	bool all_dead = wait_for(60000, [&] { return (dead = dead_areas()) >= nr_freed; });
-	CHECK(all_dead, "%llu programs wait to be filled with traps, of %zu", (unsigned long long)dead, nr_freed);
+	bool all_dead = wait_for(60000, [&] { return (dead = dead_bytes()) >= bytes; });
+	CHECK(all_dead, "%llu bytes wait to be filled with traps, of %llu", (unsigned long long)dead,
+	      (unsigned long long)bytes);
 
 	CHECK(!spit(dir + "hold", "0"), "text_mutex is not let go");
-	bool none = wait_for(60000, [&] { return !(dead = dead_areas()); });
-	CHECK(none, "%llu of %zu still wait to be filled with traps", (unsigned long long)dead, nr_freed);
+	bool none = wait_for(60000, [&] { return !(dead = dead_bytes()); });
+	CHECK(none, "%llu bytes of %llu still wait to be filled with traps", (unsigned long long)dead,
+	      (unsigned long long)bytes);
 
 	const std::string text = module_param("execmem_pressure", "holds");
 	auto longest = numbers(text, "longest hold"), all = numbers(text, "all");
-	CHECK(all["pieces"] >= nr_freed, "only %llu pieces were filled", (unsigned long long)all["pieces"]);
+	CHECK(all["bytes"] >= bytes, "only %llu bytes were filled, of %llu", (unsigned long long)all["bytes"],
+	      (unsigned long long)bytes);
 	CHECK(longest["pieces"] <= batch_pieces && longest["bytes"] <= batch_bytes,
 	      "text_mutex was held for %llu pieces, for %llu bytes", (unsigned long long)longest["pieces"],
 	      (unsigned long long)longest["bytes"]);
