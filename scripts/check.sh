@@ -344,9 +344,11 @@ kaslr() {
 
 # What everything below needs; without it there is nothing to count.
 "$scripts/host-setup.sh" all || exit 1
+"$scripts/build-guest.sh" host > "$build/ahead.log" 2>&1 &
+host=$!
 check 'series applies to the packaged base' "$scripts/series.sh" apply
 ((failed == 0)) || { finish; exit 1; }
-"$scripts/build-guest.sh" host || exit 1
+wait "$host" || "$scripts/build-guest.sh" host || exit 1
 
 if [[ ! ${1:-} ]]; then
 	rm -f "$build"/debug.{output,status}

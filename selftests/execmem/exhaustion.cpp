@@ -35,6 +35,7 @@
 struct full_range {
 	loaded_module m;
 	std::string param = "/sys/module/execmem_fill/parameters/fill";
+	std::string pool = "/sys/module/execmem_fill/parameters/pool";
 	int err;
 
 	full_range() : m("execmem_fill"), err(m.err) { }
@@ -50,7 +51,18 @@ struct full_range {
 		     (unsigned long long)r.start, (unsigned long long)r.end);
 	}
 
-	void empty() { spit(param, "-"); }
+	/* What a pool has reserved of that for programs before, but for less than 2 MB in each chunk. */
+	void fill_pool()
+	{
+		if (!err && have_pool())
+			err = spit(pool, "1");
+	}
+
+	void empty()
+	{
+		spit(pool, "0");
+		spit(param, "-");
+	}
 };
 
 static u64 lowest_section(const std::string &module)
@@ -168,8 +180,8 @@ static result module_apart()
  */
 static result exhausted()
 {
-	/* More than the pool of BPF may have reserved already: a window of 64 MB. */
-	const size_t nr_progs = have_pool() ? 100 : 5;
+	/* More than fits into the chunks that are there. */
+	const size_t nr_progs = have_pool() ? 20 : 5;
 
 	TRY(need_fill());
 	full_range full;
@@ -189,6 +201,7 @@ static result exhausted()
 	}
 	expected_noise noise(no_memory);
 	full.fill(all, 256);
+	full.fill_pool();
 	CHECK(!full.err, "filling the range: %s", strerror(-full.err));
 
 	{

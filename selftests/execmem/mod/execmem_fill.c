@@ -6,12 +6,22 @@
  * the very ends may be out of bounds for some. Anything else gives back what
  * was taken before. Not done in init, because the memory of init is freed after
  * it, and would leave holes.
+ *
+ * A pool may have reserved some of these addresses before: write "1" to the
+ * parameter "pool" after that, and all that is left of them for programs of BPF in
+ * pieces of 2 MiB is taken, too.
  */
 #include <linux/list.h>
 #include <linux/log2.h>
 #include <linux/module.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
+
+#if __has_include(<linux/execmem.h>)
+#include <linux/execmem.h>
+#define HAVE_EXECMEM
+#endif
 
 #include "lookup.h"
 
@@ -101,14 +111,62 @@ static const struct kernel_param_ops fill_ops = { .set = fill_set, .get = fill_g
 module_param_cb(fill, &fill_ops, NULL, 0644);
 MODULE_PARM_DESC(fill, "START END LEAVE; read: pages taken");
 
+#ifdef HAVE_EXECMEM
+static void *pooled[64];
+static unsigned int nr_pooled;
+
+static typeof(&jit_text_alloc) text_alloc;
+static typeof(&execmem_free) text_free;
+
+static void give_pool_back(void)
+{
+	while (nr_pooled)
+		text_free(pooled[--nr_pooled]);
+}
+
+static int pool_set(const char *val, const struct kernel_param *kp)
+{
+	give_pool_back();
+	if (*val != '1')
+		return 0;
+	while (nr_pooled < ARRAY_SIZE(pooled)) {
+		pooled[nr_pooled] = text_alloc(EXECMEM_BPF, SZ_2M);
+		if (!pooled[nr_pooled])
+			return 0;
+		nr_pooled++;
+	}
+	return -ENOSPC;
+}
+
+static int pool_get(char *buf, const struct kernel_param *kp)
+{
+	return sprintf(buf, "%u\n", nr_pooled);
+}
+
+static const struct kernel_param_ops pool_ops = { .set = pool_set, .get = pool_get };
+module_param_cb(pool, &pool_ops, NULL, 0644);
+MODULE_PARM_DESC(pool, "1: take what pools have for programs of BPF; read: pieces taken");
+
+static bool look_up(void)
+{
+	text_alloc = lookup_function("jit_text_alloc");
+	text_free = lookup_function("execmem_free");
+	return text_alloc && text_free;
+}
+#else
+static void give_pool_back(void) { }
+static bool look_up(void) { return true; }
+#endif
+
 static int __init execmem_fill_init(void)
 {
 	get_area = lookup_function("__get_vm_area_caller");
-	return get_area ? 0 : -ENOENT;
+	return get_area && look_up() ? 0 : -ENOENT;
 }
 
 static void __exit execmem_fill_exit(void)
 {
+	give_pool_back();
 	give_back();
 }
 
