@@ -246,10 +246,10 @@ static result interrupts_count()
 
 /*
  * Run @operation @n times, once before that so that there is room and memory for it.
- * From a pool CPU 1 gets what patches live call sites, and nothing else; how often that
- * is, is for the stock kernel to say: it is the same there.
+ * From a pool CPU 1 gets what patches live call sites, if it @patches some, and nothing
+ * else; how often that is, is for the stock kernel to say: it is the same there.
  */
-static result silent(const char *what, size_t n, const std::function<result()> &operation)
+static result silent(const char *what, size_t n, bool patches, const std::function<result()> &operation)
 {
 	TRY(need_isolated());
 	TRY(operation());
@@ -271,6 +271,7 @@ static result silent(const char *what, size_t n, const std::function<result()> &
 		return pass();
 	/* Pages of one's own would go where all others of vmalloc() go. */
 	CHECK(pool_list().fallbacks == fallbacks, "%s: not all text came from a pool", what);
+	CHECK(patches || (!c.live && !c.rcu), "%s: live text was patched %llu times", what, (unsigned long long)c.live);
 	CHECK(!c.tlb && !c.sync && !c.unknown && c.calls <= c.live + c.rcu + c.lazy,
 	      "%s: CPU 1 was interrupted %llu times, %llu of them for live text", what, (unsigned long long)c.calls,
 	      (unsigned long long)c.live);
@@ -295,7 +296,7 @@ static result socket_filters()
 {
 	TRY(need_isolated());
 	TRY(need_jit());
-	return silent("socket filter, uid 65534", how_often(), [] {
+	return silent("socket filter, uid 65534", how_often(), false, [] {
 		return in_child([] {
 			int s = setgid(65534) || setuid(65534) ? -1 : socket(AF_UNIX, SOCK_DGRAM, 0);
 
@@ -310,7 +311,7 @@ static result seccomp_filters()
 	TRY(need_jit());
 	if (prctl(PR_GET_SECCOMP) < 0)
 		return skip("CONFIG_SECCOMP is not set");
-	return silent("seccomp filter", how_often(), [] {
+	return silent("seccomp filter", how_often(), false, [] {
 		return in_child([] {
 			sock_filter allow[40];
 			sock_fprog prog = { .len = 40, .filter = allow };
@@ -341,7 +342,7 @@ static result program_of(int n, const char *what)
 {
 	TRY(need_isolated());
 	TRY(need_jit());
-	return silent(what, how_often(), [&] {
+	return silent(what, how_often(), false, [&] {
 		std::string log;
 		unique_fd prog(bpf_prog_load(functions(n), {}, &log));
 
@@ -361,7 +362,7 @@ static result tracing(const char *what, bpf_attach_type type)
 	TRY(need_bpf_trampolines());
 	unique_fd prog(bpf_tracing_load("bpf_fentry_test1", type, bpf_return(0)));
 	CHECK(prog, "%s: %s", what, strerror(-prog.fd));
-	return silent(what, how_often(), [&] {
+	return silent(what, how_often(), true, [&] {
 		unique_fd link(bpf_attach(prog.fd));
 
 		CHECK(link, "attach: %s", strerror(-link.fd));
@@ -379,7 +380,7 @@ static result struct_ops()
 	TRY(need_struct_ops("bpf_dummy_ops", "CONFIG_NET"));
 	unique_fd prog = dummy_ops_load();
 	CHECK(prog, "bpf_dummy_ops: %s", strerror(-prog.fd));
-	return silent("struct_ops", how_often(), [&] {
+	return silent("struct_ops", how_often(), false, [&] {
 		u32 sum = 0;
 		int err = dummy_ops_run(prog.fd, 1, 2, 3, &sum);
 
@@ -396,7 +397,7 @@ static result kprobes()
 	CHECK(p, "no kprobe inside of getppid");
 	const std::string where = getppid_symbol(ks) + format("+%u", p->offset);
 	p.reset();
-	return silent("kprobe on and off", how_often(), [&] {
+	return silent("kprobe on and off", how_often(), true, [&] {
 		kprobe_event e("silent", where);
 
 		CHECK(!e.err && !e.enable(true), "kprobe at %s", where.c_str());
@@ -417,7 +418,7 @@ static result optprobes()
 	const unsigned int offset = first->offset;
 	first.reset();
 	/* The optimizer takes its time. */
-	return silent("optprobe on and off", std::min<size_t>(how_often(), 100), [&] {
+	return silent("optprobe on and off", std::min<size_t>(how_often(), 100), true, [&] {
 		kprobe_event e("silent_opt", format("execmem_clone_000:execmem_clone_work+%u", offset));
 
 		CHECK(!e.err && !e.enable(true), "kprobe at +%u", offset);
@@ -435,7 +436,7 @@ static result ftrace()
 		return skip("CONFIG_FUNCTION_TRACER is not set");
 	trace_instance t("execmem_silent", traceable_getppid());
 	CHECK(!t.err, "trace instance: %s", strerror(-t.err));
-	return silent("ftrace on and off", how_often(), [&] {
+	return silent("ftrace on and off", how_often(), true, [&] {
 		spit(t.dir + "/current_tracer", "nop");
 		CHECK(!spit(t.dir + "/current_tracer", "function"), "no function tracer");
 		return pass();
