@@ -216,14 +216,15 @@ mutants_are_told() {
 
 # What runs beside the cheap checks, and beside the guests of default, which seldom use
 # more than one processor: all kernels, in the order in which they are wanted, and, once
-# its kernel is there, the guest of debug, which takes longest. run.sh waits for a kernel
-# that is being built.
+# its kernel is there, the guest of debug, which takes longest: that kernel is not to wait
+# for the other guests. run.sh waits for a kernel that is being built.
 beside() {
-	local pair status=0
+	local pair status=0 nice
 	nice -n 19 "$scripts/build-guest.sh" programs > "$build/ahead.log" 2>&1 || true
 	for pair in 'x86_64 default' 'x86_64 debug' 'arm64 default'; do
 		# what goes wrong here goes wrong there once more, and is told there
-		ARCH=${pair% *} FLAVOUR=${pair#* } nice -n 19 "$scripts/build-kernel.sh" > "$build/ahead.log" 2>&1 || true
+		[[ $pair = 'x86_64 debug' ]] && nice=4 || nice=19
+		ARCH=${pair% *} FLAVOUR=${pair#* } nice -n "$nice" "$scripts/build-kernel.sh" > "$build/ahead.log" 2>&1 || true
 		[[ $pair = 'x86_64 debug' ]] || continue
 		{
 			run x86_64 debug "$debug_tests" > "$build/debug.output" 2>&1 || status=$?
