@@ -69,7 +69,7 @@ args=(--arch "$ARCH" --dir "$results" --tree "$source" --kernel "$out/vmlinuz" -
 slow=$SLOW
 if [[ $FLAVOUR = debug || $FLAVOUR = inline ]]; then
 	slow=$((4 * SLOW))
-	args+=(--memory 2048 --boot-timeout "$((600 * SLOW))")
+	args+=(--memory 2048 --boot-timeout "$((1200 * SLOW))")
 elif ((SLOW > 1)); then
 	args+=(--boot-timeout "$((120 * SLOW))")
 fi
