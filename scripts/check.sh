@@ -374,7 +374,7 @@ quick) ;;
 long)
 	kaslr x86_64
 	kaslr arm64
-	check 'run x86_64 debug, all of it' run x86_64 debug
+	check 'run x86_64 debug, all of it' env APPEND=execmem_kunit.long=1 ARCH=x86_64 FLAVOUR=debug "$scripts/run.sh"
 	check 'build x86_64 default' "$scripts/build-kernel.sh"
 	check 'run x86_64 default with execmem=pages, all that depends on it' booted_with execmem=pages "$pool_tests"
 	check 'run x86_64 default with execmem=off, all that depends on it' booted_with execmem=off "$pool_tests"
